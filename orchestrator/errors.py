@@ -1,0 +1,73 @@
+"""The taxonomy of expected failures: each says where, what, and what to do next, and owns an exit code.
+
+A leaf: imports nothing of orch. Raise where the cause is known, translate library exceptions at the adapter's edge
+(`raise … from`), catch in `cli` alone. Anything that is not an `OrchError` is a bug.
+"""
+
+from __future__ import annotations
+
+
+class OrchError(Exception):
+    """An expected failure. `message` says where and what; `hint` the next step; `details` are lines worth reading."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+class SettingsError(OrchError):
+    """orch.toml or the command line is wrong; `details` holds one line per problem."""
+
+    exit_code = 2
+
+
+class PreconditionError(OrchError):
+    """Something outside orch is missing or not as expected; nothing was changed."""
+
+
+class ToolMissingError(PreconditionError):
+    """A program that orch needs is not on PATH, or its version does not fit."""
+
+
+class TerraformError(OrchError):
+    """Terraform failed; `details` are its diagnostics."""
+
+
+class StateLockedError(TerraformError):
+    """Another run holds Terraform's state lock."""
+
+    exit_code = 22
+
+
+class ContractError(OrchError):
+    """The root module's output `orch` is not what this version of orch reads."""
+
+
+class ImageError(OrchError):
+    """Building, pushing or finding the image failed; `details` are the engine's last lines."""
+
+
+class AwsError(OrchError):
+    """An AWS API call failed; `code` is the API's own error code, e.g. `AccessDeniedException`."""
+
+    def __init__(self, message: str, *, code: str = "", hint: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.code = code
+
+
+class DeclinedError(OrchError):
+    """The plan was shown and not approved; nothing was changed."""
+
+
+class SandboxError(OrchError):
+    """The embedded AWS is not running, runs already, or could not start."""
+
+
+class InterruptedByUserError(OrchError):
+    """SIGINT or SIGTERM arrived; what was running was asked to stop and has stopped."""
+
+    exit_code = 130

@@ -1,0 +1,143 @@
+"""What happens during a run, as values. Use cases emit events and print nothing; report/ renders them.
+
+A leaf. `steps` guarantees that each step that starts also ends, on failure too, and keeps how long each took.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from orchestrator.model import Plan, Release
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """A stage of a use case begins; `name` is stable, `title` is for people."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class StepFinished:
+    """A stage ended; `detail` says in a few words what came out."""
+
+    name: str
+    title: str
+    outcome: Literal["done", "skipped", "failed"]
+    detail: str
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class ResourceProgress:
+    """Terraform works on one resource; never holds attribute values."""
+
+    address: str
+    action: str
+    state: Literal["started", "running", "done", "failed"]
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class OutputLine:
+    """One line that a program printed, e.g. of an image build."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PlanReady:
+    """The plan to be approved."""
+
+    environment: str
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class RolloutProgress:
+    """Counts of our deployment, whenever they changed."""
+
+    service: str
+    deployment_id: str
+    state: str
+    running: int
+    pending: int
+    desired: int
+    failed: int
+    failure_threshold: int
+
+
+@dataclass(frozen=True)
+class ServiceEvent:
+    """A new event of the ECS service, in ECS's words."""
+
+    service: str
+    at: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something the user should know, though the run goes on."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Released:
+    """The verdict on one service."""
+
+    release: Release
+
+
+Event = (
+    StepStarted
+    | StepFinished
+    | ResourceProgress
+    | OutputLine
+    | PlanReady
+    | RolloutProgress
+    | ServiceEvent
+    | Warned
+    | Released
+)
+
+
+@dataclass
+class Step:
+    """The running step: set `detail`, and `skipped` when there was nothing to do."""
+
+    detail: str = ""
+    skipped: bool = False
+
+
+@dataclass
+class Steps:
+    """Starts and ends steps, and holds the durations of those that ended, in seconds, by name."""
+
+    emit: Callable[[Event], None]
+    durations_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, title: str) -> Iterator[Step]:
+        """Emits StepStarted now and StepFinished at the end, with the outcome."""
+        started = time.monotonic()
+        step = Step()
+        outcome: Literal["done", "skipped", "failed"] = "failed"
+        self.emit(StepStarted(name, title))
+        try:
+            yield step
+            outcome = "skipped" if step.skipped else "done"
+        finally:
+            duration_s = time.monotonic() - started
+            self.durations_s[name] = self.durations_s.get(name, 0.0) + duration_s
+            self.emit(StepFinished(name, title, outcome, step.detail, duration_s))
