@@ -54,7 +54,9 @@ class ImageError(OrchError):
 class AwsError(OrchError):
     """An AWS API call failed; `code` is the API's own error code, e.g. `AccessDeniedException`."""
 
-    def __init__(self, message: str, *, code: str = "", hint: str = "", details: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, code: str = "", hint: str = "", details: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.code = code
 

@@ -6,12 +6,13 @@ A leaf. `steps` guarantees that each step that starts also ends, on failure too,
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from orchestrator.model import Plan, Release
 
@@ -110,6 +111,7 @@ Event = (
     | Warned
     | Released
 )
+Emit = Callable[[Event], None]
 
 
 @dataclass
@@ -124,7 +126,7 @@ class Step:
 class Steps:
     """Starts and ends steps, and holds the durations of those that ended, in seconds, by name."""
 
-    emit: Callable[[Event], None]
+    emit: Emit
     durations_s: dict[str, float] = field(default_factory=dict)
 
     @contextmanager

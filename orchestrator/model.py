@@ -156,11 +156,6 @@ class Rollout:
     running_count: int
     desired_count: int
 
-    @property
-    def revision(self) -> str:
-        """`family:number`, as the console shows it."""
-        return self.revision_arn.rsplit("/", 1)[-1]
-
 
 @dataclass(frozen=True)
 class Release:
@@ -176,6 +171,13 @@ class Release:
     revision_arn: str
     verdict: Verdict
     reason: str
+    running_count: int
+    desired_count: int
     actor: str
     started_at: str
     durations_s: Mapping[str, float]
+
+    @property
+    def revision(self) -> str:
+        """`family:number`, as the console shows it."""
+        return self.revision_arn.rsplit("/", 1)[-1]

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -106,12 +106,10 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 def _write(stream: IO[str], text: str) -> None:
-    try:
+    # A child may end without reading; its exit code and stderr say why.
+    with suppress(BrokenPipeError):
         stream.write(text)
         stream.close()
-    except BrokenPipeError:
-        # The child ended without reading; its exit code and stderr say why.
-        pass
 
 
 def _drain(stream: IO[str], take: Callable[[str], object]) -> None:
@@ -157,16 +155,12 @@ def _interrupt_and_wait(process: subprocess.Popen[str], take: Callable[[str], ob
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         process.send_signal(number)
-    except ProcessLookupError:
-        pass
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
     # The whole group: Terraform's provider plugins and an engine's helpers live in it.
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait(_KILL_WAIT_S)

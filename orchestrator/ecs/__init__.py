@@ -1,0 +1,1 @@
+"""ECS: the task definition to run (pure), its revisions, and the rollout followed to its end."""

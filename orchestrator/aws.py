@@ -1,0 +1,214 @@
+"""The session and the clients of one environment: the only place (sandbox/ aside) that makes a boto3 session.
+
+Hides credentials, the assumed role, the endpoint, retries, and botocore's exceptions: everything that fails here or inside
+`translated()` is an `AwsError` that says which call, what AWS said, and what to do. boto3 is imported on the first use.
+Touches: the network, and whatever botocore's credential chain reads.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import AwsError, PreconditionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import boto3
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sts import STSClient
+
+_MAX_ATTEMPTS = 10
+_CONNECT_TIMEOUT_S = 10
+_READ_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the credentials belong to, as STS says."""
+
+    account_id: str
+    arn: str
+
+
+@dataclass
+class Aws:
+    """Clients of one environment's account and region, each made once, on first use."""
+
+    region: str
+    environ: Mapping[str, str]
+    assume_role: str | None = None
+    _session: boto3.Session | None = None
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _identity: Identity | None = None
+
+    @property
+    def ecs(self) -> ECSClient:
+        return self._client("ecs")  # type: ignore[no-any-return]  # one cache for all services
+
+    @property
+    def ecr(self) -> ECRClient:
+        return self._client("ecr")  # type: ignore[no-any-return]
+
+    @property
+    def s3(self) -> S3Client:
+        return self._client("s3")  # type: ignore[no-any-return]
+
+    @property
+    def sts(self) -> STSClient:
+        return self._client("sts")  # type: ignore[no-any-return]
+
+    def identity(self) -> Identity:
+        """Whose credentials these are, asked once. Raises AwsError when there are none or they are refused."""
+        if self._identity is None:
+            with translated("sts:GetCallerIdentity"):
+                answer = self.sts.get_caller_identity()
+            self._identity = Identity(answer["Account"], answer["Arn"])
+        return self._identity
+
+    def process_environment(self) -> dict[str, str]:
+        """Environment variables that give a child process (Terraform) the same region and, when a role was assumed, its
+        temporary credentials. Without a role the child finds the caller's credentials by the usual chain itself.
+        """
+        variables = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
+        if self.assume_role is None:
+            return variables
+        with translated("sts:AssumeRole"):
+            credentials = self._connect().get_credentials()
+            if credentials is None:
+                raise AwsError(f"the role {self.assume_role} gave no credentials")
+            frozen = credentials.get_frozen_credentials()
+        return variables | {
+            "AWS_ACCESS_KEY_ID": frozen.access_key or "",
+            "AWS_SECRET_ACCESS_KEY": frozen.secret_key or "",
+            "AWS_SESSION_TOKEN": frozen.token or "",
+        }
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            with translated(service):
+                self._clients[service] = _make_client(self._connect(), service, self.environ)
+        return self._clients[service]
+
+    def _connect(self) -> boto3.Session:
+        if self._session is None:
+            with translated("sts:AssumeRole"):
+                self._session = _make_session(self.region, self.environ, self.assume_role)
+        return self._session
+
+
+def require_account(identity: Identity, *, account_id: str, environment: str) -> None:
+    """Raises PreconditionError unless the credentials belong to the account that orch.toml expects."""
+    if identity.account_id != account_id:
+        raise PreconditionError(
+            f"the credentials belong to account {identity.account_id} ({identity.arn}), but environment"
+            f" `{environment}` lives in account {account_id}",
+            hint=f"log in to {account_id}, set `assume_role` in [environments.{environment}], or mend `account_id` there",
+        )
+
+
+def _make_session(region: str, environ: Mapping[str, str], assume_role: str | None) -> boto3.Session:
+    import boto3
+    import botocore.session
+
+    core = botocore.session.Session()
+    if "AWS_ACCESS_KEY_ID" in environ:
+        # Explicit keys are used as they are: a profile named elsewhere must neither win nor have to exist.
+        core.set_config_variable("profile", None)
+        core.set_credentials(
+            environ["AWS_ACCESS_KEY_ID"],
+            environ.get("AWS_SECRET_ACCESS_KEY", ""),
+            environ.get("AWS_SESSION_TOKEN"),
+        )
+    session = boto3.Session(botocore_session=core, region_name=region)
+    return session if assume_role is None else _assume(session, region, environ, assume_role)
+
+
+def _assume(session: boto3.Session, region: str, environ: Mapping[str, str], role_arn: str) -> boto3.Session:
+    """A session whose credentials renew themselves by assuming the role again before they expire."""
+    import boto3
+    import botocore.session
+    from botocore.credentials import DeferredRefreshableCredentials
+
+    sts = _make_client(session, "sts", environ)
+
+    def refresh() -> dict[str, str]:
+        answer = sts.assume_role(RoleArn=role_arn, RoleSessionName="orch")["Credentials"]
+        return {
+            "access_key": answer["AccessKeyId"],
+            "secret_key": answer["SecretAccessKey"],
+            "token": answer["SessionToken"],
+            "expiry_time": answer["Expiration"].isoformat(),
+        }
+
+    core = botocore.session.Session()
+    core.set_config_variable("profile", None)
+    # botocore offers no public way to hand in credentials that renew themselves.
+    core._credentials = DeferredRefreshableCredentials(refresh, "assume-role")  # type: ignore[attr-defined]  # noqa: SLF001
+    return boto3.Session(botocore_session=core, region_name=region)
+
+
+def _make_client(session: boto3.Session, service: str, environ: Mapping[str, str]) -> Any:
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": _MAX_ATTEMPTS},
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
+        user_agent_extra="app/orch",
+    )
+    endpoint_url = (
+        environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or None
+    )
+    make: Any = session.client
+    return make(service, config=config, endpoint_url=endpoint_url)
+
+
+@contextmanager
+def translated(operation: str) -> Iterator[None]:
+    """Turns botocore's exceptions into AwsError. `operation` is the IAM action, e.g. `ecs:UpdateService`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _client_error(operation, error.response) from error
+    except BotoCoreError as error:
+        raise _transport_error(operation, error) from error
+
+
+def _client_error(operation: str, response: Mapping[str, Any]) -> AwsError:
+    answer = response.get("Error", {})
+    code = str(answer.get("Code", ""))
+    request_id = response.get("ResponseMetadata", {}).get("RequestId", "")
+    message = f"{operation} failed: {code}: {answer.get('Message', '')}".rstrip(": ")
+    hint = ""
+    if code in {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}:
+        hint = f"allow {operation} to the role that ran this"
+    elif code in {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    }:
+        hint = "log in again: the credentials are expired or unknown"
+    details = (f"request id {request_id}",) if request_id else ()
+    return AwsError(message, code=code, hint=hint, details=details)
+
+
+def _transport_error(operation: str, error: Exception) -> AwsError:
+    kind = type(error).__name__
+    hints = {
+        "NoCredentialsError": "log in: `aws sso login`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID; or use --sandbox",
+        "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "ProfileNotFound": "name an existing profile in AWS_PROFILE",
+        "EndpointConnectionError": "check the network, and AWS_ENDPOINT_URL when it is set",
+        "ConnectionClosedError": "check the network, and AWS_ENDPOINT_URL when it is set",
+        "UnauthorizedSSOTokenError": "log in again: `aws sso login`",
+        "TokenRetrievalError": "log in again: `aws sso login`",
+    }
+    return AwsError(f"{operation} failed: {error}", code=kind, hint=hints.get(kind, ""))

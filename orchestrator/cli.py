@@ -1,0 +1,402 @@
+"""The command line: options → arguments, the composition root, the error boundary, exit codes; nothing else.
+
+Everything heavy is imported inside the verbs, so that `orch --help` answers at once. `guarded` is the only place that
+catches: an OrchError is printed and becomes its exit code, anything else is a bug (exit code 3, one line, and a log file).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from orchestrator import __version__
+from orchestrator.errors import InterruptedByUserError, OrchError, PreconditionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from orchestrator.aws import Aws
+    from orchestrator.events import Event, Steps
+    from orchestrator.model import Plan
+    from orchestrator.report.terminal import View
+    from orchestrator.sandbox.control import Sandbox
+    from orchestrator.settings import Environment, Settings
+
+app = typer.Typer(
+    name="orch",
+    help="Ship containers to AWS ECS: Terraform for the infrastructure, truthful rollouts for the rest.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+sandbox_app = typer.Typer(
+    help="The embedded AWS on this machine, to try everything without an account.", no_args_is_help=True
+)
+app.add_typer(sandbox_app, name="sandbox")
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+EnvOption = Annotated[
+    str, typer.Option("--env", "-e", help="The environment, as orch.toml names it.", show_default=False)
+]
+ProjectOption = Annotated[
+    Path | None,
+    typer.Option("--project", help="Folder of orch.toml; the nearest one above this folder when absent."),
+]
+SandboxOption = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox", envvar="ORCH_SANDBOX", help="Work against the embedded AWS (`orch sandbox up`)."
+    ),
+]
+OutputOption = Annotated[
+    Output,
+    typer.Option("--output", "-o", help="text for people; json prints one JSON object a line on stdout."),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show every line of builds on a terminal too.")
+]
+
+
+def main() -> NoReturn:
+    """The entry point of the command `orch`."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+    raise SystemExit(0)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def guarded(verb: Callable[..., int]) -> Callable[..., None]:
+    """Runs a verb, prints what went wrong as people or programs want it, and exits with the right code."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        output = kwargs.get("output", Output.TEXT)
+        try:
+            code = verb(*args, **kwargs)
+        except OrchError as error:
+            _print_error(error, output)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            interrupted = InterruptedByUserError("interrupted", hint="run the same command again to go on")
+            _print_error(interrupted, output)
+            code = interrupted.exit_code
+        except Exception as bug:  # noqa: BLE001 - the one boundary where a bug becomes a line and a log
+            from orchestrator.report import bug_log
+
+            typer.echo(bug_log.write(bug, os.environ, sys.argv[1:]), err=True)
+            code = 3
+        raise typer.Exit(code)
+
+    return run
+
+
+def _print_error(error: OrchError, output: Output) -> None:
+    if output is Output.JSON:
+        from orchestrator.report import json_lines
+
+        typer.echo(json_lines.error_line(error.message, error.hint, error.details, error.exit_code))
+    typer.secho(f"error: {error.message}", err=True, fg="red" if sys.stderr.isatty() else None)
+    for line in error.details:
+        typer.echo(f"  {line}", err=True)
+    if error.hint:
+        typer.echo(f"  → {error.hint}", err=True)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"orch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Holds the options of `orch` itself."""
+
+
+@app.command()
+@guarded
+def plan(
+    env: EnvOption,
+    *,
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+    detailed_exitcode: Annotated[
+        bool,
+        typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes, as Terraform does."),
+    ] = False,
+) -> int:
+    """Show what Terraform would change in an environment; changes nothing."""
+    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    from orchestrator.operations import plan as planning
+
+    root = planning.prepare(run.settings, run.environment, run.session, run.environ, run.steps)
+    saved = planning.plan(root, run.environment, run.steps)
+    saved.discard()
+    run.view.pause()
+    return 2 if detailed_exitcode and saved.plan.is_applicable else 0
+
+
+@app.command()
+@guarded
+def apply(
+    env: EnvOption,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the plan without asking.")] = False,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image",
+            metavar="[SERVICE=]REPO@sha256:…",
+            help="Roll out this image instead of building one; may be repeated.",
+        ),
+    ] = None,
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Bring an environment to what this checkout says: infrastructure, image, rollout, verdict."""
+    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    from orchestrator.operations import apply as applying
+
+    releases = applying.apply(
+        run.settings,
+        run.environment,
+        applying.Options(tuple(image or ())),
+        session=run.session,
+        environ=run.environ,
+        steps=run.steps,
+        approve=run.approve(yes=yes),
+    )
+    run.view.pause()
+    if output is Output.TEXT:
+        from orchestrator.report import text
+
+        for release in releases:
+            typer.echo("\n".join(text.release_lines(release)))
+    return max((release.verdict.exit_code for release in releases), default=0)
+
+
+@app.command()
+@guarded
+def bootstrap(
+    env: EnvOption,
+    *,
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Create the state bucket of an environment's account; may be repeated."""
+    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose, is_bootstrap=True)
+    from orchestrator.operations import bootstrap as bootstrapping
+
+    created = bootstrapping.bootstrap(run.session, run.environment, run.steps)
+    run.view.pause()
+    if output is Output.TEXT:
+        typer.echo(
+            f"{run.environment.state_bucket}: {'created' if created else 'was there; settings confirmed'}"
+        )
+    return 0
+
+
+@sandbox_app.command("up")
+@guarded
+def sandbox_up(
+    *,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any free one.")] = 4577,
+    task_seconds: Annotated[float, typer.Option(help="How long a task takes to start.", min=0)] = 2.0,
+) -> int:
+    """Start the embedded AWS."""
+    from orchestrator.sandbox import control
+
+    started = control.start(control.default_state_dir(os.environ), port=port, task_seconds=task_seconds)
+    typer.echo(_describe_sandbox(started))
+    return 0
+
+
+@sandbox_app.command("down")
+@guarded
+def sandbox_down() -> int:
+    """Stop the embedded AWS; everything in it is gone."""
+    from orchestrator.sandbox import control
+
+    stopped = control.stop(control.default_state_dir(os.environ))
+    typer.echo(f"stopped {stopped.endpoint_url}" if stopped else "no sandbox was running")
+    return 0
+
+
+@sandbox_app.command("status")
+@guarded
+def sandbox_status() -> int:
+    """Say whether the embedded AWS runs, and where; exit code 1 when it does not."""
+    typer.echo(_describe_sandbox(_find_sandbox()))
+    return 0
+
+
+@sandbox_app.command("reset")
+@guarded
+def sandbox_reset() -> int:
+    """Empty the embedded AWS."""
+    from orchestrator.sandbox import control
+
+    found = _find_sandbox()
+    control.reset(found)
+    typer.echo(f"{found.endpoint_url} is empty now")
+    return 0
+
+
+@sandbox_app.command("env")
+@guarded
+def sandbox_env(
+    env: Annotated[
+        str | None, typer.Option("--env", "-e", help="The environment whose account and region to use.")
+    ] = None,
+    *,
+    project: ProjectOption = None,
+) -> int:
+    """Print shell lines that point other programs (aws, terraform, skopeo) at the embedded AWS."""
+    import shlex
+
+    from orchestrator.sandbox import control
+
+    found = _find_sandbox()
+    account_id, region = None, "us-east-1"
+    if env is not None:
+        environment = _load_settings(project).environment(env)
+        account_id, region = environment.account_id, environment.region
+    for key, value in control.aws_environment(found, account_id=account_id, region=region).items():
+        typer.echo(f"export {key}={shlex.quote(value)}")
+    return 0
+
+
+def _describe_sandbox(found: Sandbox) -> str:
+    return f"sandbox at {found.endpoint_url} (pid {found.pid}, {found.task_seconds:g} s a task), log {found.log_path}"
+
+
+def _find_sandbox() -> Sandbox:
+    from orchestrator.errors import SandboxError
+    from orchestrator.sandbox import control
+
+    found = control.find(control.default_state_dir(os.environ))
+    if found is None:
+        raise SandboxError("the sandbox is not running", hint="start it with `orch sandbox up`")
+    return found
+
+
+def _load_settings(project: Path | None) -> Settings:
+    from orchestrator import settings
+
+    if project is not None and not project.is_dir():
+        raise PreconditionError(
+            f"there is no folder {project}", hint="--project takes the folder that holds orch.toml"
+        )
+    return settings.load(settings.find((project or Path.cwd()).absolute()))
+
+
+class _Run:
+    """What every verb on an environment needs: settings, the environment, a session, a view, steps."""
+
+    def __init__(
+        self,
+        env: str,
+        project: Path | None,
+        *,
+        sandbox: bool,
+        output: Output,
+        verbose: bool,
+        is_bootstrap: bool = False,
+    ) -> None:
+        self.settings: Settings = _load_settings(project)
+        self.environment: Environment = self.settings.environment(env)
+        self.environ: dict[str, str] = dict(os.environ)
+        if sandbox:
+            self.environ |= self._sandbox_environment()
+        self.session: Aws = self._session()
+        self.view: View = self._view(output, verbose=verbose)
+        self.steps: Steps = self._steps()
+        if sandbox and not is_bootstrap:
+            self._bootstrap_sandbox()
+
+    def approve(self, *, yes: bool) -> Callable[[Plan], bool]:
+        """Asks on the terminal, unless the user already said yes."""
+
+        def ask(_plan: Plan) -> bool:
+            if yes:
+                return True
+            self.view.pause()
+            if not sys.stdin.isatty():
+                raise PreconditionError(
+                    "there is no terminal to ask for approval on", hint="review the plan, then pass --yes"
+                )
+            return typer.confirm(f"Apply this to {self.environment.name}?", err=True)
+
+        return ask
+
+    def _sandbox_environment(self) -> dict[str, str]:
+        from orchestrator.sandbox import control
+
+        found = _find_sandbox()
+        # A profile or a web identity of the real AWS must not reach Terraform or boto3 here.
+        for key in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"):
+            self.environ.pop(key, None)
+        return control.aws_environment(
+            found, account_id=self.environment.account_id, region=self.environment.region
+        )
+
+    def _session(self) -> Aws:
+        from orchestrator.aws import Aws
+
+        return Aws(self.environment.region, self.environ, self.environment.assume_role)
+
+    def _view(self, output: Output, *, verbose: bool) -> View:
+        from orchestrator.report import terminal
+
+        self._output = output
+        return terminal.open_view(sys.stderr, is_verbose=verbose)
+
+    def _steps(self) -> Steps:
+        from orchestrator.events import Steps
+
+        return Steps(self._emit_json if self._output is Output.JSON else self.view.take)
+
+    def _emit_json(self, event: Event) -> None:
+        from orchestrator.report import json_lines
+
+        typer.echo(json_lines.line(event))
+        self.view.take(event)
+
+    def _bootstrap_sandbox(self) -> None:
+        """An empty sandbox has no state bucket yet; on AWS that is `orch bootstrap`, done once and on purpose."""
+        from orchestrator import store
+
+        if not store.has_bucket(
+            self.session.s3, self.environment.state_bucket, account_id=self.environment.account_id
+        ):
+            from orchestrator.operations import bootstrap as bootstrapping
+
+            bootstrapping.bootstrap(self.session, self.environment, self.steps)

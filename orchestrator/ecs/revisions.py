@@ -1,0 +1,81 @@
+"""Revisions of a task definition family in ECS: read, register, mark as released.
+
+Touches: ecs:DescribeTaskDefinition, ecs:RegisterTaskDefinition, ecs:TagResource.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.aws import translated
+from orchestrator.ecs import task_definition
+from orchestrator.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mypy_boto3_ecs import ECSClient
+
+    from orchestrator.ecs.task_definition import TaskDefinition
+
+RELEASE_TAG = "orch:release"
+RELEASED_AT_TAG = "orch:released-at"
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A registered task definition and its tags."""
+
+    arn: str
+    definition: TaskDefinition
+    tags: Mapping[str, str]
+
+    @property
+    def is_released_by_orch(self) -> bool:
+        """Whether orch registered it; false for Terraform's skeleton."""
+        return RELEASE_TAG in self.tags
+
+
+def describe(ecs: ECSClient, arn_or_family: str) -> Revision:
+    """One revision; a family alone means its newest ACTIVE one. Raises AwsError."""
+    with translated("ecs:DescribeTaskDefinition"):
+        answer = ecs.describe_task_definition(taskDefinition=arn_or_family, include=["TAGS"])
+    description: Mapping[str, Any] = answer["taskDefinition"]
+    tags = {tag["key"]: tag["value"] for tag in answer.get("tags", [])}
+    return Revision(description["taskDefinitionArn"], task_definition.from_description(description), tags)
+
+
+def register(
+    ecs: ECSClient,
+    definition: TaskDefinition,
+    tags: Mapping[str, str],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Revision:
+    """Registers a new revision. Waits and tries again when another registration of the family is under way, which ECS
+    answers with a ClientException that botocore does not retry. Raises AwsError.
+    """
+    request: dict[str, Any] = dict(definition.request)
+    request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with translated("ecs:RegisterTaskDefinition"):
+                answer = ecs.register_task_definition(**request)
+        except AwsError as error:
+            if "Too many concurrent attempts" not in error.message or attempt == _ATTEMPTS:
+                raise
+            sleep(attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+        else:
+            arn = answer["taskDefinition"]["taskDefinitionArn"]
+            return Revision(arn, definition, tags)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def mark_released(ecs: ECSClient, arn: str, at: str) -> None:
+    """Tags a revision as having been rolled out with success: what a rollback looks for. Raises AwsError."""
+    with translated("ecs:TagResource"):
+        ecs.tag_resource(resourceArn=arn, tags=[{"key": RELEASED_AT_TAG, "value": at}])

@@ -1,0 +1,107 @@
+"""`orch apply --env NAME`, the whole way of DESIGN section 4, one direction; each value is made once and handed on.
+
+    identify_sources   settings                         → Sources       Git, read-only
+    prepare            settings, environment            → RootModule    read-only AWS, tools
+    plan               RootModule                       → SavedPlan     state read; init only when its inputs changed
+    approve            Plan                             → yes or no     asks
+    runner.apply       SavedPlan                        → Contract      AWS through Terraform, the state
+    release            each service of the contract     → Release       ECR, image engine, ECS, the store: release.py
+
+Every step may be repeated: after a crash at any point, running it again builds nothing twice and registers nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError
+from orchestrator.operations import plan as planning
+from orchestrator.operations import release
+from orchestrator.terraform import contract, runner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.aws import Aws
+    from orchestrator.events import Steps
+    from orchestrator.model import Contract, Plan, Release
+    from orchestrator.settings import Environment, Settings
+    from orchestrator.terraform.runner import RootModule, SavedPlan
+
+Approve = Callable[["Plan"], bool]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for: images to use instead of building them, each `[SERVICE=]REPOSITORY@sha256:…`."""
+
+    images: tuple[str, ...] = ()
+
+
+def apply(
+    settings: Settings,
+    environment: Environment,
+    options: Options,
+    *,
+    session: Aws,
+    environ: Mapping[str, str],
+    steps: Steps,
+    approve: Approve,
+) -> tuple[Release, ...]:
+    """Brings the environment to what the checkout says and returns one Release a service, with its verdict.
+
+    Raises OrchError; a verdict other than success is returned, not raised.
+    """
+    sources = release.identify_sources(settings, options.images, environ)
+    root = planning.prepare(settings, environment, session, environ, steps)
+    saved = planning.plan(root, environment, steps)
+    try:
+        agreed = _apply_plan(root, saved, sources, environment, session=session, steps=steps, approve=approve)
+    finally:
+        saved.discard()
+    return tuple(
+        release.release(release.Target(service, agreed, environment, sources, session, steps))
+        for service in agreed.services
+    )
+
+
+def _apply_plan(
+    root: RootModule,
+    saved: SavedPlan,
+    sources: release.Sources,
+    environment: Environment,
+    *,
+    session: Aws,
+    steps: Steps,
+    approve: Approve,
+) -> Contract:
+    if not saved.plan.is_applicable:
+        return _decode(saved.outputs, environment, sources)
+    # Before anything changes: if an image must be built, something must be there to build it.
+    release.require_engine(sources, saved.outputs, session)
+    if not approve(saved.plan):
+        raise DeclinedError("the plan was not approved; nothing was changed")
+    with steps.step("apply", "terraform apply") as step:
+        try:
+            outputs = runner.apply(root, saved, steps.emit)
+        except KeyboardInterrupt:
+            raise InterruptedByUserError(
+                "interrupted during terraform apply; Terraform was asked to stop, and has ended",
+                hint="run the same command again: it plans what is left",
+            ) from None
+        step.detail = saved.plan.summary
+    return _decode(outputs, environment, sources)
+
+
+def _decode(outputs: Mapping[str, object], environment: Environment, sources: release.Sources) -> Contract:
+    agreed = contract.decode(outputs, root_module=str(environment.root_module))
+    planning.require_place(environment, account_id=agreed.account_id, region=agreed.region)
+    unknown = [service.name for service in agreed.services if service.name not in sources.services]
+    if unknown:
+        raise SettingsError(
+            f"Terraform has services that orch.toml lacks: {', '.join(unknown)}",
+            hint=f"add [services.{unknown[0]}] with its build context to orch.toml",
+        )
+    return agreed

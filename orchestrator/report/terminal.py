@@ -1,0 +1,162 @@
+"""Shows events on stderr while they happen: a live view on a terminal, plain lines elsewhere.
+
+Touches: the stream it is given. rich is imported only for a terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from orchestrator.events import (
+    Event,
+    OutputLine,
+    PlanReady,
+    Released,
+    ResourceProgress,
+    RolloutProgress,
+    ServiceEvent,
+    StepFinished,
+    StepStarted,
+    Warned,
+)
+from orchestrator.report import text
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+_SHOWN_LINES = 6
+_COLOURS = {"✓": "green", "•": "dim", "✗": "bold red", "!": "yellow"}
+
+
+class View(Protocol):
+    """Takes events; `pause` frees the terminal for a question or the end."""
+
+    def take(self, event: Event) -> None: ...
+
+    def pause(self) -> None: ...
+
+
+def open_view(stream: TextIO, *, is_verbose: bool) -> View:
+    """The view that fits the stream."""
+    return LiveView(stream, is_verbose=is_verbose) if stream.isatty() else PlainView(stream)
+
+
+class PlainView:
+    """One line after the other, for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def take(self, event: Event) -> None:
+        for line in text.event_lines(event):
+            print(line, file=self._stream, flush=True)
+
+    def pause(self) -> None:
+        """Nothing to free."""
+
+
+class LiveView:
+    """Finished steps scroll up; below them the running steps, what they wait for, and for how long."""
+
+    def __init__(self, stream: TextIO, *, is_verbose: bool) -> None:
+        from rich.console import Console
+
+        self._console: Console = Console(file=stream, highlight=False)
+        self._is_verbose = is_verbose
+        self._steps: list[tuple[StepStarted, float]] = []
+        self._resources: dict[str, tuple[ResourceProgress, float]] = {}
+        self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
+        self._refreshed = 0
+        self._live: Live | None = None
+
+    def take(self, event: Event) -> None:
+        match event:
+            case StepStarted():
+                self._steps.append((event, time.monotonic()))
+                self._lines.clear()
+                self._refreshed = 0
+            case StepFinished():
+                self._steps = [item for item in self._steps if item[0].name != event.name]
+                self._resources.clear()
+                self._finish(event)
+                self._lines.clear()
+            case ResourceProgress():
+                self._resource(event)
+            case RolloutProgress():
+                self._lines.append(text.rollout_line(event))
+            case OutputLine() if not self._is_verbose:
+                self._lines.append(event.text)
+            case ServiceEvent() | OutputLine() | Warned() | PlanReady() | Released():
+                self._print(text.event_lines(event))
+        if self._steps:
+            self._show()
+        else:
+            self.pause()
+
+    def pause(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _finish(self, event: StepFinished) -> None:
+        self._print([text.step_line(event)])
+
+    def _resource(self, event: ResourceProgress) -> None:
+        if event.state in {"started", "running"}:
+            started = self._resources.get(event.address, (event, time.monotonic()))[1]
+            self._resources[event.address] = (event, started)
+            return
+        self._resources.pop(event.address, None)
+        if event.action in {"refresh", "read"}:
+            self._refreshed += 1
+        else:
+            self._print(text.resource_lines(event))
+
+    def _print(self, lines: list[str]) -> None:
+        from rich.text import Text
+
+        for line in lines:
+            self._console.print(Text(line, style=_COLOURS.get(line[:1], "")), soft_wrap=True)
+
+    def _show(self) -> None:
+        if self._live is None:
+            from rich.live import Live
+
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._renderable,
+                refresh_per_second=8,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+
+    def _renderable(self) -> RenderableType:
+        from rich.console import Group
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        now = time.monotonic()
+        rows: list[RenderableType] = []
+        for event, started in self._steps[-1:]:
+            refreshed = f", {self._refreshed} refreshed" if self._refreshed else ""
+            rows.append(Spinner("dots", Text(f"{event.title}  {text.seconds(now - started)}{refreshed}")))
+        busy = [item for item in self._resources.values() if item[0].action not in {"refresh", "read"}]
+        rows += [
+            _dim(f"    {event.address}: {event.action} … {text.seconds(now - started)}")
+            for event, started in busy[:_SHOWN_LINES]
+        ]
+        if len(busy) > _SHOWN_LINES:
+            rows.append(_dim(f"    and {len(busy) - _SHOWN_LINES} more"))
+        rows += [_dim(f"    {line}") for line in self._lines]
+        return Group(*rows)
+
+
+def _dim(line: str) -> RenderableType:
+    from rich.text import Text
+
+    return Text(line, style="dim", no_wrap=True, overflow="ellipsis")

