@@ -59,18 +59,17 @@ def run(
     out: list[str] = []
     err: list[str] = []
     process: subprocess.Popen[str] | None = None
+    errors: threading.Thread | None = None
     try:
         with _signals_held():
             process = _start(argv, cwd, env, has_stdin=stdin is not None)
-        errors = threading.Thread(
-            target=_drain, args=(_pipe(process.stderr), on_stderr or err.append), daemon=True
-        )
-        errors.start()
+            take = on_stderr or err.append
+            errors = threading.Thread(target=_drain, args=(_pipe(process.stderr), take), daemon=True)
+            errors.start()
         if stdin is not None:
             _write(_pipe(process.stdin), stdin)
         _drain(_pipe(process.stdout), on_stdout or out.append)
         code = process.wait()
-        errors.join()
     except KeyboardInterrupt:
         if process is not None:
             _interrupt_and_wait(process, on_stdout or out.append)
@@ -80,6 +79,8 @@ def run(
         if process is not None:
             _kill(process)
         raise
+    finally:
+        _close(process, errors)
     return Completed(tuple(argv), code, "\n".join(out), "\n".join(err), time.monotonic() - started)
 
 
@@ -115,6 +116,15 @@ def _write(stream: IO[str], text: str) -> None:
 def _drain(stream: IO[str], take: Callable[[str], object]) -> None:
     for line in stream:
         take(line.rstrip("\r\n"))
+
+
+def _close(process: subprocess.Popen[str] | None, errors: threading.Thread | None) -> None:
+    if errors is not None:
+        errors.join()
+    for stream in (process.stdin, process.stdout, process.stderr) if process is not None else ():
+        with suppress(BrokenPipeError):
+            if stream is not None:
+                stream.close()
 
 
 @contextmanager

@@ -64,6 +64,8 @@ _UNORDERED = {
     "ulimits": "name",
     "systemControls": "namespace",
 }
+# Maps whose keys are the user's own: nothing inside them has a meaning to normalise.
+_FREE_MAPS = frozenset({"dockerLabels", "options", "driverOpts", "labels"})
 # Lists of an overlay that are merged item by item, by that member, instead of being replaced.
 _MERGED = {"containerDefinitions": "name", "environment": "name", "secrets": "name", "volumes": "name"}
 
@@ -187,6 +189,8 @@ def _merge_items(base: list[Any], overlay: list[Any], identity: str) -> list[Any
 
 
 def _canonical(value: Any, key: str) -> Any:
+    if key in _FREE_MAPS:
+        return value
     if isinstance(value, dict):
         members = {name: _canonical(member, name) for name, member in value.items()}
         return {name: member for name, member in members.items() if member not in (None, [], {})}

@@ -1,0 +1,139 @@
+"""process.py against real children and real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from orchestrator import process
+
+ENV = dict(os.environ)
+
+
+def run(code: str, **options) -> process.Completed:
+    return process.run([sys.executable, "-c", code], env=ENV, **options)
+
+
+def test_output_and_exit_code():
+    done = run("import sys; print('a'); print('b'); print('e', file=sys.stderr); sys.exit(3)")
+    assert (done.code, done.stdout, done.stderr) == (3, "a\nb", "e")
+    assert done.duration_s > 0
+
+
+def test_lines_arrive_while_the_child_still_runs():
+    arrived = []
+    code = "import time; print('first', flush=True); time.sleep(0.6); print('last')"
+    run(code, on_stdout=lambda line: arrived.append((line, time.monotonic())))
+    assert [line for line, _at in arrived] == ["first", "last"]
+    assert arrived[1][1] - arrived[0][1] > 0.4
+
+
+def test_stdin_is_given_and_otherwise_empty():
+    echo = "import sys; print(sys.stdin.read())"
+    assert run(echo, stdin="secret").stdout == "secret"
+    assert run(echo).stdout == ""
+
+
+def test_a_child_that_does_not_read_its_stdin_is_no_error():
+    assert run("import sys; sys.exit(4)", stdin="x" * 10_000_000).code == 4
+
+
+def test_bytes_that_are_no_text_do_not_break_it():
+    assert run("import os; os.write(1, b'\\xff\\xfe ok\\n')").stdout.endswith(" ok")
+
+
+def test_much_output_on_both_pipes_does_not_block():
+    done = run("import sys\nfor i in range(50000): print(i); print(i, file=sys.stderr)")
+    assert len(done.stdout.splitlines()) == len(done.stderr.splitlines()) == 50000
+
+
+def test_a_program_that_is_absent():
+    with pytest.raises(FileNotFoundError):
+        process.run(["orch-no-such-program"], env=ENV)
+
+
+def test_a_failing_callback_takes_the_child_with_it(tmp_path):
+    pid_file = tmp_path / "pid"
+    code = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); print('x', flush=True); time.sleep(60)"
+
+    def fail(_line: str) -> None:
+        raise ValueError("callback")
+
+    with pytest.raises(ValueError, match="callback"):
+        run(code, on_stdout=fail)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+
+
+# A parent that runs a child through process.run, as orch runs Terraform.
+PARENT = """
+import os, signal, sys
+from orchestrator import process
+def stop(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, stop)
+try:
+    process.run([sys.executable, "-c", sys.argv[1]], env=dict(os.environ), on_stdout=lambda line: print(line, flush=True))
+except KeyboardInterrupt:
+    print("parent interrupted", flush=True)
+    sys.exit(130)
+"""
+PATIENT_CHILD = """
+import signal, sys, time
+count = 0
+def handler(*_):
+    global count
+    count += 1
+    print("signal", count, flush=True)
+signal.signal(signal.SIGINT, handler)
+signal.signal(signal.SIGTERM, lambda *_: print("SIGTERM", flush=True))
+print("ready", flush=True)
+while not count: time.sleep(0.05)
+time.sleep(0.5)
+print("state saved", flush=True)
+"""
+STUBBORN_CHILD = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("ready", os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def parent_of(child: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", PARENT, child], stdout=subprocess.PIPE, text=True, env=ENV)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_child_once_as_sigint_and_it_is_awaited(number):
+    with parent_of(PATIENT_CHILD) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        parent.send_signal(number)
+        rest = parent.stdout.read()
+    assert rest == "signal 1\nstate saved\nparent interrupted\n"
+    assert parent.returncode == 130
+
+
+def test_a_second_signal_only_waits_on():
+    with parent_of(PATIENT_CHILD) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        parent.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        parent.send_signal(signal.SIGTERM)
+        rest = parent.stdout.read()
+    assert rest == "signal 1\nstate saved\nparent interrupted\n"
+
+
+def test_the_third_signal_kills():
+    with parent_of(STUBBORN_CHILD) as parent:
+        pid = int(parent.stdout.readline().split()[1])
+        for _ in range(3):
+            parent.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        assert parent.wait(10) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from orchestrator.errors import ContractError
+from orchestrator.terraform import contract
+
+SERVICE = {
+    "repository_url": "111111111111.dkr.ecr.eu-central-1.amazonaws.com/demo-dev/web",
+    "cluster": "demo-dev",
+    "service": "web",
+    "container": "web",
+    "skeleton_arn": "arn:aws:ecs:eu-central-1:111111111111:task-definition/demo-dev-web:1",
+    "task_family": "demo-dev-web",
+    "log_group": "/ecs/demo-dev/web",
+    "execution_role_arn": "arn:aws:iam::111111111111:role/demo-dev-web-execution",
+    "task_role_arn": "arn:aws:iam::111111111111:role/demo-dev-web-task",
+    "desired_count": 2,
+}
+ORCH = {"contract": 1, "account_id": "111111111111", "region": "eu-central-1", "services": {"web": SERVICE}}
+
+
+def test_a_complete_output_is_decoded():
+    decoded = contract.decode({"orch": ORCH, "url": "https://x"}, root_module="envs/dev")
+    assert decoded.account_id == "111111111111"
+    assert decoded.services[0].name == "web"
+    assert decoded.services[0].desired_count == 2
+    assert decoded.outputs["url"] == "https://x"
+
+
+@pytest.mark.parametrize("field", sorted(SERVICE))
+def test_each_missing_field_is_named_with_its_module(field):
+    broken = copy.deepcopy(ORCH)
+    del broken["services"]["web"][field]
+    with pytest.raises(ContractError) as caught:
+        contract.decode({"orch": broken}, root_module="envs/dev")
+    assert caught.value.details == (f"services.web.{field}: is missing",)
+    assert "envs/dev" in caught.value.message
+    assert "outputs.tf" in caught.value.hint
+
+
+def test_all_faults_are_reported_at_once():
+    broken = {**ORCH, "region": 7, "services": {"web": {**SERVICE, "cluster": "", "desired_count": "two"}}}
+    with pytest.raises(ContractError) as caught:
+        contract.decode({"orch": broken}, root_module="envs/dev")
+    assert [detail.split(":")[0] for detail in caught.value.details] == [
+        "region",
+        "services.web.cluster",
+        "services.web.desired_count",
+    ]
+
+
+@pytest.mark.parametrize("outputs", [{}, {"orch": None}, {"orch": "text"}, {"orch": {**ORCH, "contract": 2}}])
+def test_no_contract_or_another_version_is_refused(outputs):
+    with pytest.raises(ContractError) as caught:
+        contract.decode(outputs, root_module="envs/dev")
+    assert caught.value.hint
+
+
+def test_no_services_is_a_fault():
+    with pytest.raises(ContractError) as caught:
+        contract.decode({"orch": {**ORCH, "services": {}}}, root_module="envs/dev")
+    assert "services: must be an object with at least one service" in caught.value.details

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from orchestrator.events import (
+    OutputLine,
+    PlanReady,
+    ResourceProgress,
+    RolloutProgress,
+    ServiceEvent,
+    StepFinished,
+    Steps,
+    StepStarted,
+    Warned,
+)
+from orchestrator.model import Action, Change, Image, Plan, Release, Verdict
+from orchestrator.report import bug_log, json_lines, terminal, text
+
+PLAN = Plan(
+    (Change("aws_a.new", Action.CREATE), Change("aws_b.old", Action.DELETE), Change("aws_c.c", Action.REPLACE)),
+    ("aws_d.drifted",),
+    ("orch",),
+    is_applicable=True,
+    terraform_version="1.11.4",
+    contract={"account_id": "111111111111"},
+)
+RELEASE = Release(
+    id="20260101T000000Z-abc",
+    environment="dev",
+    service="web",
+    account_id="111111111111",
+    region="eu-central-1",
+    image=Image("registry/web", "sha256:" + "a" * 64),
+    commit="c" * 40,
+    revision_arn="arn:aws:ecs:eu-central-1:111111111111:task-definition/demo-dev-web:7",
+    verdict=Verdict.SUCCEEDED,
+    reason="completed",
+    running_count=2,
+    desired_count=2,
+    actor="arn:aws:iam::111111111111:user/ana",
+    started_at="2026-01-01T00:00:00+00:00",
+    durations_s={"plan": 2.94, "rollout": 125.0, "init": 0.001},
+)
+
+
+def test_a_plan_shows_what_destroys_first():
+    assert text.plan_lines("dev", PLAN) == [
+        "Plan for dev: 1 to create, 1 to replace, 1 to delete, 1 output to change",
+        "  - aws_b.old (delete)",
+        "  ± aws_c.c (replace)",
+        "  + aws_a.new (create)",
+        "  ~ output orch",
+        "Changed outside Terraform: aws_d.drifted",
+    ]
+
+
+def test_a_release_shows_digest_revision_and_durations():
+    shown = "\n".join(text.release_lines(RELEASE))
+    assert "dev · web: SUCCEEDED" in shown
+    assert f"registry/web@sha256:{'a' * 64}" in shown
+    assert "demo-dev-web:7" in shown
+    assert "plan 2.9 s, rollout 2 min 05 s" in shown
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (StepStarted("plan", "terraform plan"), "▸ terraform plan"),
+        (StepFinished("plan", "terraform plan", "done", "3 to create", 2.5), "✓ terraform plan  2.5 s — 3 to create"),
+        (StepFinished("init", "terraform init", "skipped", "", 0.0), "• terraform init (skipped)  0.0 s"),
+        (StepFinished("push", "Push", "failed", "", 1.0), "✗ Push  1.0 s"),
+        (ResourceProgress("aws_a.b", "create", "running", 10), "    aws_a.b: create still under way, 10.0 s"),
+        (OutputLine("buildah", "STEP 1"), "    buildah: STEP 1"),
+        (ServiceEvent("web", "2026", "(service web) has started 1 tasks"), "    ECS: (service web) has started 1 tasks"),
+        (
+            RolloutProgress("web", "ecs-svc/1", "IN_PROGRESS", 1, 1, 2, 1, 3),
+            "    web ecs-svc/1: IN_PROGRESS, 1 of 2 running, 1 pending, 1 failed of 3 before rollback",
+        ),
+    ],
+)
+def test_the_line_of_each_event(event, line):
+    assert text.event_lines(event) == [line]
+
+
+def test_a_plain_view_prints_lines_and_hides_refreshes():
+    stream = io.StringIO()
+    view = terminal.open_view(stream, is_verbose=False)
+    view.take(ResourceProgress("aws_a.b", "refresh", "done", 0))
+    view.take(Warned("careful\nmore", "do this"))
+    assert stream.getvalue() == "! careful\nmore\n  → do this\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_live_view_keeps_finished_steps_and_clears_the_rest():
+    stream = Terminal()
+    view = terminal.open_view(stream, is_verbose=False)
+    steps = Steps(view.take)
+    with steps.step("apply", "terraform apply") as step:
+        view.take(ResourceProgress("aws_a.b", "create", "started", 0))
+        view.take(ResourceProgress("aws_a.b", "create", "done", 2))
+        view.take(OutputLine("buildah", "not kept"))
+        step.detail = "1 to create"
+    view.pause()
+    shown = stream.getvalue()
+    assert "aws_a.b: create done, 2.0 s" in shown
+    assert "✓ terraform apply" in shown
+
+
+def test_steps_end_on_failure_too_and_add_up():
+    events = []
+    steps = Steps(events.append)
+    with steps.step("a", "A") as step:
+        step.skipped = True
+    with pytest.raises(ValueError, match="x"), steps.step("a", "A"):
+        raise ValueError("x")
+    finished = [event for event in events if isinstance(event, StepFinished)]
+    assert [event.outcome for event in finished] == ["skipped", "failed"]
+    assert steps.durations_s["a"] == pytest.approx(sum(event.duration_s for event in finished))
+
+
+def test_json_lines_are_objects_with_a_type_and_no_plan_values():
+    from orchestrator.events import Released
+
+    released = json.loads(json_lines.line(Released(RELEASE)))
+    assert released["type"] == "released"
+    assert released["image"] == str(RELEASE.image)
+    assert (released["verdict"], released["exit_code"]) == ("SUCCEEDED", 0)
+    plan = json.loads(json_lines.line(PlanReady("dev", PLAN)))
+    assert plan["type"] == "plan_ready"
+    assert plan["changes"][0] == {"address": "aws_a.new", "action": "create"}
+    assert "contract" not in plan
+
+
+def test_a_bug_leaves_one_line_and_a_log_without_the_environment(tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path), "AWS_SECRET_ACCESS_KEY": "canary"}
+    try:
+        raise KeyError("boom")
+    except KeyError as bug:
+        line = bug_log.write(bug, environ, ["apply", "--env", "dev"])
+    log = next((tmp_path / "orch/logs").iterdir())
+    assert str(log) in line
+    assert "Traceback" in log.read_text()
+    assert "canary" not in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
