@@ -7,6 +7,7 @@ Touches: the network, and whatever botocore's credential chain reads.
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ class Aws:
     _session: boto3.Session | None = None
     _clients: dict[str, Any] = field(default_factory=dict)
     _identity: Identity | None = None
+    # The account check runs in a thread beside Terraform.
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def ecs(self) -> ECSClient:
@@ -64,11 +67,17 @@ class Aws:
 
     def identity(self) -> Identity:
         """Whose credentials these are, asked once. Raises AwsError when there are none or they are refused."""
-        if self._identity is None:
-            with translated("sts:GetCallerIdentity"):
-                answer = self.sts.get_caller_identity()
-            self._identity = Identity(answer["Account"], answer["Arn"])
-        return self._identity
+        with self._lock:
+            if self._identity is None:
+                with translated("sts:GetCallerIdentity"):
+                    answer = self.sts.get_caller_identity()
+                self._identity = Identity(answer["Account"], answer["Arn"])
+            return self._identity
+
+    @property
+    def s3_endpoint_url(self) -> str | None:
+        """The S3 endpoint that the caller's environment names in place of AWS's own, if any."""
+        return _endpoint_url("s3", self.environ)
 
     def process_environment(self) -> dict[str, str]:
         """Environment variables that give a child process (Terraform) the same region and, when a role was assumed, its
@@ -89,16 +98,18 @@ class Aws:
         }
 
     def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            with translated(service):
-                self._clients[service] = _make_client(self._connect(), service, self.environ)
-        return self._clients[service]
+        with self._lock:
+            if service not in self._clients:
+                with translated(service):
+                    self._clients[service] = _make_client(self._connect(), service, self.environ)
+            return self._clients[service]
 
     def _connect(self) -> boto3.Session:
-        if self._session is None:
-            with translated("sts:AssumeRole"):
-                self._session = _make_session(self.region, self.environ, self.assume_role)
-        return self._session
+        with self._lock:
+            if self._session is None:
+                with translated("sts:AssumeRole"):
+                    self._session = _make_session(self.region, self.environ, self.assume_role)
+            return self._session
 
 
 def require_account(identity: Identity, *, account_id: str, environment: str) -> None:
@@ -161,11 +172,13 @@ def _make_client(session: boto3.Session, service: str, environ: Mapping[str, str
         read_timeout=_READ_TIMEOUT_S,
         user_agent_extra="app/orch",
     )
-    endpoint_url = (
-        environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or None
-    )
     make: Any = session.client
-    return make(service, config=config, endpoint_url=endpoint_url)
+    return make(service, config=config, endpoint_url=_endpoint_url(service, environ))
+
+
+def _endpoint_url(service: str, environ: Mapping[str, str]) -> str | None:
+    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+    return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or None
 
 
 @contextmanager

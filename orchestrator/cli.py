@@ -35,10 +35,13 @@ app = typer.Typer(
     help="Ship containers to AWS ECS: Terraform for the infrastructure, truthful rollouts for the rest.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich alone would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 sandbox_app = typer.Typer(
-    help="The embedded AWS on this machine, to try everything without an account.", no_args_is_help=True
+    help="The embedded AWS on this machine, to try everything without an account.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(sandbox_app, name="sandbox")
 
@@ -153,8 +156,8 @@ def plan(
     run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
     from orchestrator.operations import plan as planning
 
-    root = planning.prepare(run.settings, run.environment, run.session, run.environ, run.steps)
-    saved = planning.plan(root, run.environment, run.steps)
+    prepared = planning.prepare(run.settings, run.environment, run.session, run.environ, run.steps)
+    saved = planning.plan(prepared, run.environment, run.steps)
     saved.discard()
     run.view.pause()
     return 2 if detailed_exitcode and saved.plan.is_applicable else 0

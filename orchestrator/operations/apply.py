@@ -1,8 +1,8 @@
 """`orch apply --env NAME`, the whole way of DESIGN section 4, one direction; each value is made once and handed on.
 
     identify_sources   settings                         → Sources       Git, read-only
-    prepare            settings, environment            → RootModule    read-only AWS, tools
-    plan               RootModule                       → SavedPlan     state read; init only when its inputs changed
+    prepare            settings, environment            → Prepared      tools; the account check starts beside the rest
+    plan               Prepared                         → SavedPlan     state read; init only when its inputs changed
     approve            Plan                             → yes or no     asks
     runner.apply       SavedPlan                        → Contract      AWS through Terraform, the state
     release            each service of the contract     → Release       ECR, image engine, ECS, the store: release.py
@@ -55,10 +55,12 @@ def apply(
     Raises OrchError; a verdict other than success is returned, not raised.
     """
     sources = release.identify_sources(settings, options.images, environ)
-    root = planning.prepare(settings, environment, session, environ, steps)
-    saved = planning.plan(root, environment, steps)
+    prepared = planning.prepare(settings, environment, session, environ, steps)
+    saved = planning.plan(prepared, environment, steps)
     try:
-        agreed = _apply_plan(root, saved, sources, environment, session=session, steps=steps, approve=approve)
+        agreed = _apply_plan(
+            prepared.root, saved, sources, environment, session=session, steps=steps, approve=approve
+        )
     finally:
         saved.discard()
     return tuple(

@@ -2,14 +2,19 @@
 
 Comes in: settings and an environment. Goes out: a SavedPlan. May touch: read-only AWS calls, the root module's .terraform
 folder, the state (read and locked by Terraform).
+
+Asking STS whose credentials these are takes about as long as importing boto3 does; planning reads only, so both go on side by
+side, and nothing is shown or applied before the account is known to be the right one.
 """
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import aws
-from orchestrator.errors import PreconditionError
+from orchestrator.errors import OrchError, PreconditionError, TerraformError
 from orchestrator.events import PlanReady
 from orchestrator.terraform import binary, runner
 
@@ -22,46 +27,99 @@ if TYPE_CHECKING:
     from orchestrator.terraform.runner import RootModule, SavedPlan
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A root module that is ready to plan, and the account check that runs beside it."""
+
+    root: RootModule
+    account: AccountCheck
+
+
+class AccountCheck:
+    """Asks STS in another thread whether the credentials belong to the environment's account."""
+
+    def __init__(self, session: Aws, environment: Environment) -> None:
+        self._session = session
+        self._environment = environment
+        self._error: OrchError | None = None
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def require(self) -> None:
+        """Waits for the answer. Raises PreconditionError for another account, AwsError without valid credentials."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        environment = self._environment
+        aws.require_account(
+            self._session.identity(), account_id=environment.account_id, environment=environment.name
+        )
+
+    def _ask(self) -> None:
+        try:
+            self._session.identity()
+        except OrchError as error:
+            self._error = error
+
+
 def prepare(
     settings: Settings, environment: Environment, session: Aws, environ: Mapping[str, str], steps: Steps
-) -> RootModule:
-    """Preflight: Terraform is there and fits, and the credentials belong to the environment's account."""
-    with steps.step("preflight", "Check account and tools") as step:
+) -> Prepared:
+    """Preflight: Terraform is there and fits, and the check of the account is under way."""
+    with steps.step("preflight", "Check tools and account") as step:
+        account = AccountCheck(session, environment)
         terraform = binary.find(settings.terraform.binary, environ)
-        identity = session.identity()
-        aws.require_account(identity, account_id=environment.account_id, environment=environment.name)
         root = runner.open_root_module(
             terraform,
             environment.root_module,
-            backend_config={"bucket": environment.state_bucket, "region": environment.region},
+            backend_config=_backend_config(environment, session),
             environ=environ,
             aws_environ=session.process_environment(),
             provider_mirror=settings.terraform.provider_mirror,
             lock_timeout_s=settings.terraform.lock_timeout_s,
             emit=steps.emit,
         )
-        step.detail = f"account {identity.account_id}, {environment.region}, Terraform {terraform.version}"
-    return root
+        step.detail = f"account {environment.account_id}, {environment.region}, Terraform {terraform.version}"
+    return Prepared(root, account)
 
 
-def plan(root: RootModule, environment: Environment, steps: Steps) -> SavedPlan:
+def plan(prepared: Prepared, environment: Environment, steps: Steps) -> SavedPlan:
     """Inits when needed and plans. The caller discards the saved plan. Raises TerraformError, PreconditionError."""
+    try:
+        saved = _plan(prepared.root, steps)
+    except TerraformError:
+        # Credentials of another account make Terraform fail in many ways; the account is the cause worth telling.
+        prepared.account.require()
+        raise
+    try:
+        prepared.account.require()
+        require_place(
+            environment,
+            account_id=saved.plan.contract.get("account_id"),
+            region=saved.plan.contract.get("region"),
+        )
+    except BaseException:
+        saved.discard()
+        raise
+    steps.emit(PlanReady(environment.name, saved.plan))
+    return saved
+
+
+def _backend_config(environment: Environment, session: Aws) -> dict[str, str]:
+    config = {"bucket": environment.state_bucket, "region": environment.region}
+    if session.s3_endpoint_url is not None:
+        # Terraform's S3 backend puts the bucket's name before any host, which no address but AWS's own resolves.
+        config["use_path_style"] = "true"
+    return config
+
+
+def _plan(root: RootModule, steps: Steps) -> SavedPlan:
     with steps.step("init", "terraform init") as step:
         step.skipped = not runner.init_if_needed(root)
         step.detail = "nothing it depends on has changed" if step.skipped else ""
     with steps.step("plan", "terraform plan") as step:
         saved = runner.plan(root, steps.emit)
         step.detail = saved.plan.summary
-    try:
-        require_place(
-            environment,
-            account_id=saved.plan.contract.get("account_id"),
-            region=saved.plan.contract.get("region"),
-        )
-    except PreconditionError:
-        saved.discard()
-        raise
-    steps.emit(PlanReady(environment.name, saved.plan))
     return saved
 
 

@@ -1,0 +1,54 @@
+# Everything works from a fresh clone: each target first sets up what it needs, once, in .venv (see scripts/setup).
+# Only relative paths here, so that the folder's own path may hold spaces.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup setup-demo setup-test
+setup: setup-test ## Install everything for development into .venv, and what is missing on Debian as root
+setup-demo:
+	@scripts/setup demo
+setup-test:
+	@scripts/setup test
+# Asked for both at once, the larger one comes first: with `make -j` two pips would write into one environment.
+ifneq (,$(filter setup test lint unit contract e2e,$(MAKECMDGOALS)))
+setup-demo: setup-test
+endif
+
+.PHONY: demo
+demo: setup-demo ## Ship the example to an AWS that runs on this machine, twice
+	@scripts/demo
+
+.PHONY: test
+test: lint ## Everything CI checks: lint, then all tests
+	@scripts/tests tests -n 2 --dist loadgroup
+
+.PHONY: lint
+lint: setup-test ## Ruff, mypy, import contracts, Terraform's formatting
+	@scripts/lint
+
+.PHONY: unit contract e2e
+unit: setup-test ## Tests of pure functions
+	@scripts/tests tests/unit
+contract: setup-test ## Tests against real Terraform, real registries and the sandbox
+	@scripts/tests tests/contract -n 2 --dist loadgroup
+e2e: setup-test ## Tests through the command orch
+	@scripts/tests tests/e2e -n 2 --dist loadgroup
+
+.PHONY: bench
+bench: setup-demo ## Measure orch side by side with plain Terraform
+	@for script in bench/*.py; do echo "\$$ $(BIN)/python $$script"; $(BIN)/python "$$script" || exit; done
+
+.PHONY: sandbox-down
+sandbox-down: ## Stop the sandbox that `make demo` leaves running
+	@if [ -x $(BIN)/orch ]; then $(BIN)/orch sandbox down; fi
+
+.PHONY: clean
+clean: sandbox-down ## Stop the sandbox and remove what was set up or built in this folder
+	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@$(MAKE) --no-print-directory -C examples/hello clean

@@ -1,0 +1,133 @@
+# What an environment can be told; terraform.tfvars tells it. Defaults and most checks live in
+# modules/environment, so that they stand in one place.
+
+variable "project" {
+  description = "Name of the project; PROJECT-ENVIRONMENT prefixes every name."
+  type        = string
+  nullable    = false
+}
+
+variable "environment" {
+  description = "Name of the environment."
+  type        = string
+  nullable    = false
+}
+
+variable "account_id" {
+  description = "The AWS account of the environment. Terraform refuses to work in any other."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "The account id must have exactly 12 digits."
+  }
+}
+
+variable "region" {
+  description = "The AWS region of the environment."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "The region must be written like eu-central-1."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the permissions boundary of every role, or null for none."
+  type        = string
+  default     = null
+}
+
+variable "force_delete_repositories" {
+  description = "Whether destroying the environment may delete repositories that still hold images."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "network" {
+  description = "The environment's own VPC; see modules/network for the choices and their prices."
+  type = object({
+    availability_zones      = optional(list(string))
+    cidr_block              = optional(string)
+    egress                  = optional(string)
+    egress_in_every_zone    = optional(bool)
+    endpoint_services       = optional(set(string))
+    flow_log_traffic        = optional(string)
+    flow_log_retention_days = optional(number)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "existing_network" {
+  description = "A VPC that exists already, in place of an own one; null makes one."
+  type = object({
+    vpc_id             = string
+    private_subnet_ids = list(string)
+    public_subnet_ids  = optional(list(string))
+    https_egress = optional(map(object({
+      cidr_ipv4         = optional(string)
+      prefix_list_id    = optional(string)
+      security_group_id = optional(string)
+    })))
+  })
+  default = null
+}
+
+variable "load_balancer" {
+  description = "One HTTPS load balancer for the services that ask for it; null makes none."
+  type = object({
+    certificate_arn     = string
+    ingress_cidr_blocks = set(string)
+    internal            = optional(bool)
+    deletion_protection = optional(bool)
+    ssl_policy          = optional(string)
+    access_logs_bucket  = optional(string)
+    web_acl_arn         = optional(string)
+  })
+  default = null
+}
+
+# The type is the module's. It is not repeated here; but Terraform drops an attribute that an object type does
+# not know, so a misspelt one (healthcheck for health_check) would silently do nothing: that is checked here.
+variable "services" {
+  description = "The services of the environment, keyed by name; see modules/environment for their attributes."
+  type        = any
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for service in values(var.services) : length(setsubtract(keys(service), [
+        "assign_public_ip",
+        "autoscaling",
+        "availability_zone_rebalancing",
+        "container_port",
+        "cpu",
+        "cpu_architecture",
+        "desired_count",
+        "egress",
+        "enable_execute_command",
+        "environment",
+        "health_check",
+        "ingress",
+        "keep_images",
+        "load_balancer",
+        "log_retention_days",
+        "maximum_percent",
+        "memory",
+        "minimum_healthy_percent",
+        "readonly_root_filesystem",
+        "secrets",
+        "secrets_kms_key_arns",
+        "stop_timeout_seconds",
+        "task_role_statements",
+        "user",
+      ])) == 0
+    ])
+    error_message = "A service has an attribute that does not exist: look for a misspelling among ${join(", ", distinct(flatten([for service in values(var.services) : keys(service)])))}."
+  }
+}

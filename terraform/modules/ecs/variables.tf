@@ -1,0 +1,401 @@
+#### Identity
+
+variable "name" {
+  description = "Name of the ECS service and of its container."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.name)) && !strcontains(var.name, "--") && length(var.name) <= 32
+    error_message = "The service name must have 2 to 32 lower-case letters, digits and single hyphens, start with a letter and not end with a hyphen."
+  }
+}
+
+variable "task_family" {
+  description = "Family of the task definition: the skeleton and every revision that orch registers share it."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,255}$", var.task_family))
+    error_message = "The task family must have 1 to 255 letters, digits, hyphens and underscores."
+  }
+}
+
+variable "cluster_arn" {
+  description = "ARN of the cluster that runs the service."
+  type        = string
+  nullable    = false
+}
+
+variable "region" {
+  description = "Region of the log group."
+  type        = string
+  nullable    = false
+}
+
+variable "tags" {
+  description = "Tags of the resources, beside the provider's default_tags."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+#### Container
+
+variable "repository_url" {
+  description = "Where the image is pulled from, without tag or digest."
+  type        = string
+  nullable    = false
+}
+
+variable "container_port" {
+  description = "TCP port on which the container listens, or null for a worker that listens on none. A user other than root cannot bind ports below 1024."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.container_port == null || try(var.container_port >= 1 && var.container_port <= 65535, false)
+    error_message = "The container port must lie between 1 and 65535."
+  }
+}
+
+variable "cpu" {
+  description = "CPU units of the task; 1024 are one vCPU."
+  type        = number
+  default     = 256
+  nullable    = false
+
+  validation {
+    condition     = contains(keys(local.fargate_memory), tostring(var.cpu))
+    error_message = "Fargate offers 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units."
+  }
+}
+
+variable "memory" {
+  description = "Memory of the task in MiB."
+  type        = number
+  default     = 512
+  nullable    = false
+
+  validation {
+    condition     = contains(lookup(local.fargate_memory, tostring(var.cpu), [var.memory]), var.memory)
+    error_message = "Fargate does not offer ${var.memory} MiB with ${var.cpu} CPU units. It offers, in MiB: ${join(", ", lookup(local.fargate_memory, tostring(var.cpu), []))}."
+  }
+}
+
+variable "cpu_architecture" {
+  description = "Architecture of the image: X86_64 or ARM64."
+  type        = string
+  default     = "X86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
+    error_message = "The CPU architecture must be X86_64 or ARM64."
+  }
+}
+
+variable "user" {
+  description = "User, or user:group, that the container runs as."
+  type        = string
+  default     = "10001:10001"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)?$", var.user)) && !contains(["0", "root"], split(":", var.user)[0])
+    error_message = "The container must run as a user other than root, written as user or user:group (names or numbers)."
+  }
+}
+
+variable "readonly_root_filesystem" {
+  description = "Whether the container's root filesystem is read-only."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "environment" {
+  description = "Plain environment variables. Everyone who may describe the task definition reads them: values that must stay secret belong in secrets."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
+    error_message = "Each environment variable must have letters, digits and underscores, and not start with a digit."
+  }
+
+  validation {
+    condition = alltrue([
+      for name, value in var.environment :
+      value == "" || !can(regex("(?i)(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(API|ACCESS|PRIVATE|SECRET)_?KEY)$", name))
+    ])
+    error_message = "An environment variable named like a password, token, key or secret must not hold a literal value: store it in Secrets Manager or SSM and give its ARN in secrets."
+  }
+}
+
+variable "secrets" {
+  description = "Environment variables read from Secrets Manager or SSM when a task starts: name to full ARN, optionally with :json-key:version-stage:version-id."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.secrets) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
+    error_message = "Each secret's environment variable must have letters, digits and underscores, and not start with a digit."
+  }
+
+  validation {
+    condition     = alltrue([for arn in values(var.secrets) : can(regex("^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)", arn))])
+    error_message = "Each secret must be the full ARN of a Secrets Manager secret or an SSM parameter, never the value itself."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.secrets), keys(var.environment))) == 0
+    error_message = "A name may stand in environment or in secrets, not in both: ECS refuses a task definition that sets it twice."
+  }
+}
+
+variable "health_check" {
+  description = "Command with which ECS asks the container whether it is healthy (first element CMD or CMD-SHELL), and its pace; null leaves it out."
+  type = object({
+    command              = list(string)
+    interval_seconds     = optional(number, 30)
+    timeout_seconds      = optional(number, 5)
+    retries              = optional(number, 3)
+    start_period_seconds = optional(number, 10)
+  })
+  default = null
+
+  validation {
+    condition     = var.health_check == null || try(length(var.health_check.command) >= 2 && contains(["CMD", "CMD-SHELL"], var.health_check.command[0]), false)
+    error_message = "The health check command must start with CMD or CMD-SHELL, followed by what to run."
+  }
+
+  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
+  validation {
+    condition = var.health_check == null || try(alltrue([
+      var.health_check.interval_seconds >= 5, var.health_check.interval_seconds <= 300,
+      var.health_check.timeout_seconds >= 2, var.health_check.timeout_seconds <= 60,
+      var.health_check.retries >= 1, var.health_check.retries <= 10,
+      var.health_check.start_period_seconds >= 0, var.health_check.start_period_seconds <= 300,
+    ]), false)
+    error_message = "The health check must have an interval of 5 to 300 s, a timeout of 2 to 60 s, 1 to 10 retries and a start period of 0 to 300 s."
+  }
+}
+
+variable "stop_timeout_seconds" {
+  description = "Seconds between SIGTERM and SIGKILL when a task stops."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.stop_timeout_seconds >= 2 && var.stop_timeout_seconds <= 120
+    error_message = "Fargate allows a stop timeout of 2 to 120 seconds."
+  }
+}
+
+variable "log_group_name" {
+  description = "CloudWatch log group of the container. It must exist: nothing here may create it."
+  type        = string
+  nullable    = false
+}
+
+variable "execution_role_arn" {
+  description = "ARN of the role with which ECS starts the tasks."
+  type        = string
+  nullable    = false
+}
+
+variable "task_role_arn" {
+  description = "ARN of the role that the application runs as."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = var.task_role_arn != var.execution_role_arn
+    error_message = "The task role and the execution role must differ: the application has no need of what starts it."
+  }
+}
+
+#### Service
+
+variable "minimum_healthy_percent" {
+  description = "Share of the desired tasks that must run during a rollout, in percent."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.minimum_healthy_percent >= 0 && var.minimum_healthy_percent <= 100
+    error_message = "The minimum healthy percent must lie between 0 and 100."
+  }
+}
+
+variable "maximum_percent" {
+  description = "Share of the desired tasks that may run during a rollout, in percent."
+  type        = number
+  default     = 200
+  nullable    = false
+
+  validation {
+    condition     = var.maximum_percent >= 100 && var.maximum_percent <= 200
+    error_message = "The maximum percent must lie between 100 and 200."
+  }
+
+  validation {
+    condition     = var.maximum_percent > 100 || var.minimum_healthy_percent < 100
+    error_message = "With 100 percent as both minimum and maximum, ECS could neither start a new task nor stop an old one: no rollout would ever move."
+  }
+}
+
+variable "availability_zone_rebalancing" {
+  description = "Whether ECS evens out the tasks over the availability zones: ENABLED or DISABLED."
+  type        = string
+  default     = "ENABLED"
+  nullable    = false
+
+  validation {
+    condition     = contains(["ENABLED", "DISABLED"], var.availability_zone_rebalancing)
+    error_message = "Availability zone rebalancing must be ENABLED or DISABLED."
+  }
+
+  validation {
+    condition     = var.availability_zone_rebalancing == "DISABLED" || var.maximum_percent > 100
+    error_message = "Availability zone rebalancing needs a maximum percent above 100, because it starts the new task before it stops the old one."
+  }
+}
+
+variable "enable_execute_command" {
+  description = "Whether ECS Exec may open a shell in the tasks."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !(var.enable_execute_command && var.readonly_root_filesystem)
+    error_message = "ECS Exec does not work with a read-only root filesystem: set readonly_root_filesystem = false beside it, outside production."
+  }
+}
+
+variable "autoscaling" {
+  description = "Keeps the number of tasks between two bounds by average CPU use; null leaves the count to orch."
+  type = object({
+    min_tasks          = number
+    max_tasks          = number
+    cpu_target_percent = optional(number, 60)
+  })
+  default = null
+
+  validation {
+    condition     = var.autoscaling == null || try(var.autoscaling.min_tasks >= 1 && var.autoscaling.max_tasks >= var.autoscaling.min_tasks, false)
+    error_message = "Autoscaling needs at least one task, and a maximum that is not below the minimum."
+  }
+
+  validation {
+    condition     = var.autoscaling == null || try(var.autoscaling.cpu_target_percent > 0 && var.autoscaling.cpu_target_percent <= 100, false)
+    error_message = "The CPU target must lie between 1 and 100 percent."
+  }
+}
+
+#### Network
+
+variable "vpc_id" {
+  description = "VPC of the service's security group and target group."
+  type        = string
+  nullable    = false
+}
+
+variable "subnet_ids" {
+  description = "Subnets in which the tasks run, best in at least two availability zones."
+  type        = list(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.subnet_ids) > 0
+    error_message = "The service needs at least one subnet."
+  }
+}
+
+variable "assign_public_ip" {
+  description = "Whether tasks get a public address. Only for subnets whose one way out is an internet gateway."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "ingress" {
+  description = "Who may reach the container port, keyed by a stable name: one address range or one security group each. The load balancer is added by itself."
+  type = map(object({
+    cidr_ipv4         = optional(string)
+    security_group_id = optional(string)
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(var.ingress) == 0 || var.container_port != null
+    error_message = "Ingress rules need a container_port."
+  }
+
+  validation {
+    condition     = alltrue([for rule in values(var.ingress) : length([for target in [rule.cidr_ipv4, rule.security_group_id] : target if target != null]) == 1])
+    error_message = "Each ingress rule must name exactly one of cidr_ipv4 and security_group_id."
+  }
+}
+
+variable "egress" {
+  description = "What the tasks may reach, keyed by a stable name: one address range, prefix list or security group each, on one port. At least the registry and the log service must be in reach."
+  type = map(object({
+    cidr_ipv4         = optional(string)
+    prefix_list_id    = optional(string)
+    security_group_id = optional(string)
+    port              = optional(number, 443)
+    protocol          = optional(string, "tcp")
+  }))
+  nullable = false
+
+  validation {
+    condition     = length(var.egress) > 0
+    error_message = "Without any egress rule a task cannot even pull its image."
+  }
+}
+
+variable "load_balancer" {
+  description = "The shared load balancer's listener and security group, and the rule that sends requests to this service; null leaves the service without one."
+  type = object({
+    listener_arn                      = string
+    security_group_id                 = string
+    priority                          = number
+    host_headers                      = optional(list(string), [])
+    path_patterns                     = optional(list(string), [])
+    target_protocol                   = optional(string, "HTTP")
+    health_check_path                 = optional(string, "/")
+    health_check_matcher              = optional(string, "200")
+    health_check_grace_period_seconds = optional(number, 60)
+    deregistration_delay_seconds      = optional(number, 30)
+  })
+  default = null
+
+  validation {
+    condition     = var.load_balancer == null || var.container_port != null
+    error_message = "A service behind the load balancer needs a container_port."
+  }
+
+  validation {
+    condition     = var.load_balancer == null || try(var.load_balancer.priority >= 1 && var.load_balancer.priority <= 50000, false)
+    error_message = "The listener rule's priority must lie between 1 and 50000, and differ from those of the other services."
+  }
+
+  validation {
+    condition     = var.load_balancer == null || try(length(var.load_balancer.host_headers) + length(var.load_balancer.path_patterns) > 0, false)
+    error_message = "A service behind the load balancer must name its host_headers or path_patterns (\"/*\" for all)."
+  }
+
+  validation {
+    condition     = var.load_balancer == null || try(contains(["HTTP", "HTTPS"], var.load_balancer.target_protocol), false)
+    error_message = "The load balancer speaks HTTP or HTTPS to the container; HTTPS needs a container that answers with a certificate, be it self-signed."
+  }
+}
