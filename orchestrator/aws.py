@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sts import STSClient
 
-_MAX_ATTEMPTS = 10
+_MAX_ATTEMPTS = 5
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
 

@@ -153,13 +153,17 @@ def plan(
     ] = False,
 ) -> int:
     """Show what Terraform would change in an environment; changes nothing."""
-    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose, is_plan_the_result=True)
     from orchestrator.operations import plan as planning
 
     prepared = planning.prepare(run.settings, run.environment, run.session, run.environ, run.steps)
     saved = planning.plan(prepared, run.environment, run.steps)
     saved.discard()
     run.view.pause()
+    if output is Output.TEXT:
+        from orchestrator.report import text
+
+        typer.echo("\n".join(text.plan_lines(run.environment.name, saved.plan)))
     return 2 if detailed_exitcode and saved.plan.is_applicable else 0
 
 
@@ -333,6 +337,7 @@ class _Run:
         output: Output,
         verbose: bool,
         is_bootstrap: bool = False,
+        is_plan_the_result: bool = False,
     ) -> None:
         self.settings: Settings = _load_settings(project)
         self.environment: Environment = self.settings.environment(env)
@@ -340,7 +345,9 @@ class _Run:
         if sandbox:
             self.environ |= self._sandbox_environment()
         self.session: Aws = self._session()
-        self.view: View = self._view(output, verbose=verbose)
+        self._output = output
+        self._is_plan_the_result = is_plan_the_result
+        self.view: View = self._view(verbose=verbose)
         self.steps: Steps = self._steps()
         if sandbox and not is_bootstrap:
             self._bootstrap_sandbox()
@@ -376,21 +383,26 @@ class _Run:
 
         return Aws(self.environment.region, self.environ, self.environment.assume_role)
 
-    def _view(self, output: Output, *, verbose: bool) -> View:
+    def _view(self, *, verbose: bool) -> View:
         from orchestrator.report import terminal
 
-        self._output = output
         return terminal.open_view(sys.stderr, is_verbose=verbose)
 
     def _steps(self) -> Steps:
         from orchestrator.events import Steps
 
-        return Steps(self._emit_json if self._output is Output.JSON else self.view.take)
+        return Steps(self._emit)
 
-    def _emit_json(self, event: Event) -> None:
-        from orchestrator.report import json_lines
+    def _emit(self, event: Event) -> None:
+        from orchestrator.events import PlanReady
 
-        typer.echo(json_lines.line(event))
+        if self._output is Output.JSON:
+            from orchestrator.report import json_lines
+
+            typer.echo(json_lines.line(event))
+        if self._is_plan_the_result and isinstance(event, PlanReady):
+            # It will be printed on stdout.
+            return
         self.view.take(event)
 
     def _bootstrap_sandbox(self) -> None:

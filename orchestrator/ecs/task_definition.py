@@ -150,6 +150,8 @@ def _render_template(template: str, name: str, context: Mapping[str, Any]) -> st
 
     # The output is JSON, not HTML: `tojson` is the escaping that fits.
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
+    # `tojson` of an undefined name must say which: only turning it into text does.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": str}
     try:
         return environment.from_string(template).render(context)
     except jinja2.TemplateSyntaxError as error:

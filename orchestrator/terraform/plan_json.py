@@ -6,6 +6,7 @@ this module. Format: https://developer.hashicorp.com/terraform/internals/json-fo
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.model import Action, Change, Plan
@@ -23,13 +24,16 @@ _ACTIONS = {
     ("create", "delete"): Action.REPLACE,
     ("create", "forget"): Action.REPLACE,
 }
+_INDEX = re.compile(r"\[[^\]]*\]")
+# Attributes that the module hands to orch (`ignore_changes`): their changes are releases, not drift (DESIGN section 2).
+_OWNED_BY_ORCH = {"aws_ecs_service": frozenset({"task_definition", "desired_count"})}
 
 
 def decode(data: Mapping[str, Any]) -> Plan:
     """The plan in the JSON of `terraform show -json PLANFILE`."""
     return Plan(
         changes=tuple(change for item in data.get("resource_changes", ()) if (change := _change(item))),
-        drifted=tuple(item["address"] for item in data.get("resource_drift", ()) if _is_real_drift(item)),
+        drifted=_drifted(data),
         output_changes=tuple(
             name
             for name, change in data.get("output_changes", {}).items()
@@ -64,8 +68,44 @@ def _change(item: Mapping[str, Any]) -> Change | None:
     return Change(item["address"], _ACTIONS[actions])
 
 
-def _is_real_drift(item: Mapping[str, Any]) -> bool:
-    return tuple(item["change"]["actions"]) != ("no-op",) and item.get("mode") != "data"
+def _drifted(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Resources that somebody else changed in a way that this configuration depends on, as Terraform itself selects them.
+
+    A refresh alone turns null into {}, or fills in what other resources added: neither is drift.
+    """
+    relevant: dict[str, set[object]] = {}
+    for item in data.get("relevant_attributes", ()):
+        relevant.setdefault(item["resource"], set()).add((item.get("attribute") or [None])[0])
+    found = []
+    for item in data.get("resource_drift", ()):
+        change = item["change"]
+        if item.get("mode") == "data" or change["actions"] == ["no-op"]:
+            continue
+        attributes = relevant.get(_INDEX.sub("", item["address"]), set()) | relevant.get(
+            item["address"], set()
+        )
+        owned = _OWNED_BY_ORCH.get(item.get("type", ""), frozenset())
+        if change.get("after") is None or _changed(change) & attributes - owned:
+            found.append(item["address"])
+    return tuple(found)
+
+
+def _changed(change: Mapping[str, Any]) -> set[object]:
+    before, after = change.get("before") or {}, change.get("after") or {}
+    return {
+        key
+        for key in before.keys() | after.keys()
+        if _significant(before.get(key)) != _significant(after.get(key))
+    }
+
+
+def _significant(value: Any) -> Any:
+    if isinstance(value, dict):
+        members = {key: _significant(member) for key, member in value.items()}
+        return {key: member for key, member in members.items() if member is not None} or None
+    if isinstance(value, list):
+        return [_significant(member) for member in value] or None
+    return value if value != "" else None
 
 
 def _planned_contract(data: Mapping[str, Any]) -> dict[str, object]:

@@ -85,7 +85,9 @@ def test_plan_apply_and_nothing_left(open_root):
     ]
     assert outputs["orch"] == {"contract": 1, "account_id": "111111111111", "id": "v1"}
     assert "hidden" not in outputs
-    done = {event.address for event in events if isinstance(event, ResourceProgress) and event.state == "done"}
+    done = {
+        event.address for event in events if isinstance(event, ResourceProgress) and event.state == "done"
+    }
     assert done == {"terraform_data.one", "terraform_data.two"}
     again = runner.plan(root, events.append)
     assert not again.plan.is_applicable
@@ -240,7 +242,9 @@ finally:
 
 def start_slow_apply(open_root):
     root = open_root(SLOW)
-    started = subprocess.Popen([sys.executable, "-c", APPLY, str(root.path)], stdout=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        [sys.executable, "-c", APPLY, str(root.path)], stdout=subprocess.PIPE, text=True
+    )
     assert "started terraform_data.slow" in started.stdout.readline()
     return root, started
 
@@ -272,7 +276,16 @@ def test_sigterm_leaves_no_process_no_lock_no_plan_file(open_root):
 
 def test_argv_with_every_kind_of_flag(terraform):
     built = runner.argv(terraform, "plan", "last", json=True, input=False, out="f", target=["a", "b"])
-    assert built == [*terraform.argv, "plan", "-json", "-input=false", "-out=f", "-target=a", "-target=b", "last"]
+    assert built == [
+        *terraform.argv,
+        "plan",
+        "-json",
+        "-input=false",
+        "-out=f",
+        "-target=a",
+        "-target=b",
+        "last",
+    ]
 
 
 def script(folder, name, text):

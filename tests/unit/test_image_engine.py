@@ -81,7 +81,15 @@ def test_a_login_never_shows_its_password():
 
 @pytest.mark.parametrize(
     "text",
-    ["web", "web:latest", "r/web:latest", "r/web@sha256:12", f"r/web:tag@sha256:{'a' * 64}", f"@sha256:{'a' * 64}", "r/web@"],
+    [
+        "web",
+        "web:latest",
+        "r/web:latest",
+        "r/web@sha256:12",
+        f"r/web:tag@sha256:{'a' * 64}",
+        f"@sha256:{'a' * 64}",
+        "r/web@",
+    ],
 )
 def test_an_image_without_digest_is_refused(text):
     with pytest.raises(ImageError, match="does not name an image by its digest"):

@@ -41,7 +41,9 @@ def test_a_mirror_three_levels_down_is_not_looked_for(tmp_path):
 
 
 def test_only_providers_in_the_mirror_come_from_it(tmp_path):
-    make_mirror(tmp_path / "opt", "registry.terraform.io/hashicorp/aws", "registry.terraform.io/hashicorp/random")
+    make_mirror(
+        tmp_path / "opt", "registry.terraform.io/hashicorp/aws", "registry.terraform.io/hashicorp/random"
+    )
     find(tmp_path)
     text = (tmp_path / "data/mirror.tfrc").read_text()
     held = '["registry.terraform.io/hashicorp/aws", "registry.terraform.io/hashicorp/random"]'

@@ -65,9 +65,32 @@ def test_no_value_leaves_the_module():
     assert plan_json.outputs(data) == {"open": 1}
 
 
-def test_drift_is_named():
-    data = {"resource_drift": [resource("aws_x.a", "update"), resource("aws_x.b", "no-op")], "applyable": True}
-    assert plan_json.decode(data).drifted == ("aws_x.a",)
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "is_drift"),
+    [
+        ("aws_x", {"tags": {"a": "1"}}, {"tags": {"a": "2"}}, True),
+        ("aws_x", {"name": "a"}, None, True),
+        ("aws_x", {"tags": None, "rules": []}, {"tags": {}, "rules": None}, False),
+        # Nothing in the configuration depends on it.
+        ("aws_x", {"computed": "a"}, {"computed": "b"}, False),
+        # orch's own releases, handed to it by ignore_changes.
+        ("aws_ecs_service", {"task_definition": "a:1"}, {"task_definition": "a:2"}, False),
+        ("aws_ecs_service", {"desired_count": 0, "name": "a"}, {"desired_count": 1, "name": "b"}, True),
+    ],
+)
+def test_drift_is_what_somebody_else_changed(kind, before, after, is_drift):
+    change = {"before": before, "after": after}
+    relevant = [
+        {"resource": f"module.m.{kind}.a", "attribute": [name]}
+        for name in ("tags", "rules", "name", "task_definition", "desired_count")
+    ]
+    address = f'module.m["k"].{kind}.a'
+    data = {
+        "resource_drift": [resource(address, "update", type=kind, change=change)],
+        "relevant_attributes": relevant,
+        "applyable": False,
+    }
+    assert plan_json.decode(data).drifted == ((address,) if is_drift else ())
 
 
 def test_the_contract_is_known_as_far_as_the_plan_knows_it():

@@ -20,7 +20,11 @@ from orchestrator.model import Action, Change, Image, Plan, Release, Verdict
 from orchestrator.report import bug_log, json_lines, terminal, text
 
 PLAN = Plan(
-    (Change("aws_a.new", Action.CREATE), Change("aws_b.old", Action.DELETE), Change("aws_c.c", Action.REPLACE)),
+    (
+        Change("aws_a.new", Action.CREATE),
+        Change("aws_b.old", Action.DELETE),
+        Change("aws_c.c", Action.REPLACE),
+    ),
     ("aws_d.drifted",),
     ("orch",),
     is_applicable=True,
@@ -69,12 +73,18 @@ def test_a_release_shows_digest_revision_and_durations():
     ("event", "line"),
     [
         (StepStarted("plan", "terraform plan"), "▸ terraform plan"),
-        (StepFinished("plan", "terraform plan", "done", "3 to create", 2.5), "✓ terraform plan  2.5 s — 3 to create"),
+        (
+            StepFinished("plan", "terraform plan", "done", "3 to create", 2.5),
+            "✓ terraform plan  2.5 s — 3 to create",
+        ),
         (StepFinished("init", "terraform init", "skipped", "", 0.0), "• terraform init (skipped)  0.0 s"),
         (StepFinished("push", "Push", "failed", "", 1.0), "✗ Push  1.0 s"),
         (ResourceProgress("aws_a.b", "create", "running", 10), "    aws_a.b: create still under way, 10.0 s"),
         (OutputLine("buildah", "STEP 1"), "    buildah: STEP 1"),
-        (ServiceEvent("web", "2026", "(service web) has started 1 tasks"), "    ECS: (service web) has started 1 tasks"),
+        (
+            ServiceEvent("web", "2026", "(service web) has started 1 tasks"),
+            "    ECS: (service web) has started 1 tasks",
+        ),
         (
             RolloutProgress("web", "ecs-svc/1", "IN_PROGRESS", 1, 1, 2, 1, 3),
             "    web ecs-svc/1: IN_PROGRESS, 1 of 2 running, 1 pending, 1 failed of 3 before rollback",

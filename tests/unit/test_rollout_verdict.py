@@ -15,8 +15,12 @@ OURS, OTHER = "ecs-svc/2", "ecs-svc/1"
 NEW, OLD = "arn:aws:ecs:r:1:task-definition/web:2", "arn:aws:ecs:r:1:task-definition/web:1"
 
 
-def deployment(deployment_id: str, status: str, state: str, reason: str = "", definition: str = NEW) -> Deployment:
-    return Deployment(deployment_id, status, state, reason, definition, desired=1, pending=0, running=1, failed=0)
+def deployment(
+    deployment_id: str, status: str, state: str, reason: str = "", definition: str = NEW
+) -> Deployment:
+    return Deployment(
+        deployment_id, status, state, reason, definition, desired=1, pending=0, running=1, failed=0
+    )
 
 
 def service(*deployments: Deployment, rolls_back: bool = True) -> ServiceState:
@@ -42,12 +46,36 @@ BREAKER = "ECS deployment circuit breaker: tasks failed to start."
         (service(MINE_RUNNING, OLD_ACTIVE), ours("PENDING"), None),
         (service(MINE_DONE), ours("IN_PROGRESS"), None),
         (service(MINE_DONE), ours("SUCCESSFUL"), Verdict.SUCCEEDED),
-        (service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", definition=OLD)), ours("SUCCESSFUL"), Verdict.SUCCEEDED),
-        (service(deployment("ecs-svc/3", "PRIMARY", "COMPLETED", definition=OLD)), ours("ROLLBACK_SUCCESSFUL"), Verdict.ROLLED_BACK),
-        (service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", definition=OLD)), ours("ROLLBACK_IN_PROGRESS"), None),
-        (service(deployment("ecs-svc/3", "PRIMARY", "FAILED", definition=OLD)), ours("ROLLBACK_FAILED"), Verdict.FAILED),
-        (service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", definition=NEW)), ours("STOPPED"), Verdict.SUPERSEDED),
-        (service(deployment(OURS, "PRIMARY", "FAILED", BREAKER), rolls_back=False), ours("STOPPED"), Verdict.FAILED),
+        (
+            service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", definition=OLD)),
+            ours("SUCCESSFUL"),
+            Verdict.SUCCEEDED,
+        ),
+        (
+            service(deployment("ecs-svc/3", "PRIMARY", "COMPLETED", definition=OLD)),
+            ours("ROLLBACK_SUCCESSFUL"),
+            Verdict.ROLLED_BACK,
+        ),
+        (
+            service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", definition=OLD)),
+            ours("ROLLBACK_IN_PROGRESS"),
+            None,
+        ),
+        (
+            service(deployment("ecs-svc/3", "PRIMARY", "FAILED", definition=OLD)),
+            ours("ROLLBACK_FAILED"),
+            Verdict.FAILED,
+        ),
+        (
+            service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", definition=NEW)),
+            ours("STOPPED"),
+            Verdict.SUPERSEDED,
+        ),
+        (
+            service(deployment(OURS, "PRIMARY", "FAILED", BREAKER), rolls_back=False),
+            ours("STOPPED"),
+            Verdict.FAILED,
+        ),
         (service(MINE_RUNNING), ours("STOPPED"), Verdict.CANCELLED),
         # A first deployment that fails has nothing to go back to.
         (service(deployment(OURS, "PRIMARY", "FAILED", BREAKER)), ours("IN_PROGRESS"), Verdict.FAILED),
@@ -56,7 +84,11 @@ BREAKER = "ECS deployment circuit breaker: tasks failed to start."
         (service(MINE_DONE), None, Verdict.SUCCEEDED),
         (service(deployment(OURS, "PRIMARY", "FAILED", BREAKER)), None, Verdict.FAILED),
         (service(deployment(OURS, "PRIMARY", "FAILED", BREAKER), OLD_ACTIVE), None, None),
-        (service(deployment(OURS, "PRIMARY", "FAILED", BREAKER), OLD_ACTIVE, rolls_back=False), None, Verdict.FAILED),
+        (
+            service(deployment(OURS, "PRIMARY", "FAILED", BREAKER), OLD_ACTIVE, rolls_back=False),
+            None,
+            Verdict.FAILED,
+        ),
         (
             service(
                 deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", "rolling back", OLD),
@@ -73,8 +105,16 @@ BREAKER = "ECS deployment circuit breaker: tasks failed to start."
             None,
             Verdict.ROLLED_BACK,
         ),
-        (service(deployment("ecs-svc/3", "PRIMARY", "COMPLETED", "rolled back", OLD)), None, Verdict.ROLLED_BACK),
-        (service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", "ECS deployment in progress.", NEW)), None, Verdict.SUPERSEDED),
+        (
+            service(deployment("ecs-svc/3", "PRIMARY", "COMPLETED", "rolled back", OLD)),
+            None,
+            Verdict.ROLLED_BACK,
+        ),
+        (
+            service(deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", "ECS deployment in progress.", NEW)),
+            None,
+            Verdict.SUPERSEDED,
+        ),
         (
             service(
                 deployment("ecs-svc/3", "PRIMARY", "IN_PROGRESS", "in progress", NEW),
@@ -98,7 +138,14 @@ def test_the_reason_is_ecs_own():
 
 @pytest.mark.parametrize(
     ("verdict", "code"),
-    [("SUCCEEDED", 0), ("NO_CHANGE", 0), ("ROLLED_BACK", 10), ("FAILED", 11), ("SUPERSEDED", 12), ("TIMED_OUT", 13)],
+    [
+        ("SUCCEEDED", 0),
+        ("NO_CHANGE", 0),
+        ("ROLLED_BACK", 10),
+        ("FAILED", 11),
+        ("SUPERSEDED", 12),
+        ("TIMED_OUT", 13),
+    ],
 )
 def test_exit_codes(verdict, code):
     assert Verdict(verdict).exit_code == code
@@ -134,7 +181,13 @@ def service_json(deployments: list[dict]) -> dict:
 
 
 def deployment_json(state: str, deployment_id: str = OURS) -> dict:
-    return {"id": deployment_id, "status": "PRIMARY", "rolloutState": state, "taskDefinition": NEW, "runningCount": 1}
+    return {
+        "id": deployment_id,
+        "status": "PRIMARY",
+        "rolloutState": state,
+        "taskDefinition": NEW,
+        "runningCount": 1,
+    }
 
 
 class FakeTime:
@@ -153,7 +206,11 @@ def started() -> rollout.Started:
 
 
 def test_follow_polls_until_our_deployment_ended_and_tells_only_new_events():
-    ecs, time, events = FakeEcs([deployment_json("IN_PROGRESS")], [deployment_json("COMPLETED")]), FakeTime(), []
+    ecs, time, events = (
+        FakeEcs([deployment_json("IN_PROGRESS")], [deployment_json("COMPLETED")]),
+        FakeTime(),
+        [],
+    )
     ended = rollout.follow(ecs, started(), events.append, timeout_s=60, clock=time.clock())
     assert (ended.verdict, ended.revision_arn, ended.deployment_id) == (Verdict.SUCCEEDED, NEW, OURS)
     assert ecs.polls == 2

@@ -108,7 +108,11 @@ def test_defaults_and_empty_members_do_not_count():
         {"cpu": "512"},
         {"containerDefinitions": [{"name": "web", "environment": [{"name": "A", "value": "x"}]}]},
         {"containerDefinitions": [{"name": "web", "essential": False}]},
-        {"containerDefinitions": [{"name": "web", "portMappings": [{"containerPort": 8080, "protocol": "udp"}]}]},
+        {
+            "containerDefinitions": [
+                {"name": "web", "portMappings": [{"containerPort": 8080, "protocol": "udp"}]}
+            ]
+        },
         {"containerDefinitions": [{"name": "web", "command": ["a", "b"]}]},
     ],
 )
@@ -159,6 +163,7 @@ def test_a_template_sees_its_context():
     ("template", "says"),
     [
         ('{"cpu": "{{ outputs.cpux }}"}', "cpux"),
+        ('{"cpu": {{ outputs.cpux | tojson }}}', "cpux"),
         ('{"cpu": "{{ nothing }}"}', "nothing"),
         ('{\n"cpu": {{ outputs.\n}', "web.json.j2, line"),
         ('{"cpu": 1,}', "does not render to JSON"),
