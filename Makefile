@@ -15,7 +15,7 @@ setup-demo:
 setup-test:
 	@scripts/setup test
 # Asked for both at once, the larger one comes first: with `make -j` two pips would write into one environment.
-ifneq (,$(filter setup test lint unit contract e2e,$(MAKECMDGOALS)))
+ifneq (,$(filter setup setup-test test lint unit contract e2e,$(MAKECMDGOALS)))
 setup-demo: setup-test
 endif
 
