@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -174,10 +175,9 @@ class _File(_Table):
         return self
 
 
-class Environment(BaseModel):
+@dataclass(frozen=True)
+class Environment:
     """One environment with every default filled in; paths are absolute."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     account_id: str
@@ -187,10 +187,9 @@ class Environment(BaseModel):
     assume_role: str | None
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True)
+class Settings:
     """The validated settings of a project; `root` is the folder that holds orch.toml."""
-
-    model_config = ConfigDict(frozen=True)
 
     root: Path
     project: str

@@ -67,7 +67,6 @@ def prepare(
 ) -> Prepared:
     """Preflight: Terraform is there and fits, and the check of the account is under way."""
     with steps.step("preflight", "Check tools and account") as step:
-        account = AccountCheck(session, environment)
         terraform = binary.find(settings.terraform.binary, environ)
         root = runner.open_root_module(
             terraform,
@@ -80,7 +79,7 @@ def prepare(
             emit=steps.emit,
         )
         step.detail = f"account {environment.account_id}, {environment.region}, Terraform {terraform.version}"
-    return Prepared(root, account)
+    return Prepared(root, AccountCheck(session, environment))
 
 
 def plan(prepared: Prepared, environment: Environment, steps: Steps) -> SavedPlan:

@@ -145,6 +145,11 @@ def reset(sandbox: Sandbox) -> None:
     control(sandbox, "POST", "reset")
 
 
+def has_bucket(sandbox: Sandbox, name: str) -> bool:
+    """Whether any account has an S3 bucket of that name, asked without loading an AWS client."""
+    return bool(control(sandbox, "GET", f"buckets/{name}")["exists"])
+
+
 def control(sandbox: Sandbox, method: str, route: str, body: object = None) -> dict[str, Any]:
     """One call of the control API that server.py describes. Raises SandboxError when it does not answer."""
     try:

@@ -29,6 +29,7 @@ from xml.sax.saxutils import escape
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import get_input_stream
@@ -120,6 +121,8 @@ class Application:
                     "task_seconds": self._runtime.timing.task_seconds,
                 }
             )
+        if request.method == "GET" and route[1].startswith("buckets/"):
+            return _json({"exists": _has_bucket(route[1].removeprefix("buckets/"))})
         if route == ("POST", "reset"):
             self._reset()
             return _json({})
@@ -145,6 +148,10 @@ class Application:
             self._runtime.passwords.clear()
             self._runtime.blobs.clear()
             self._calls.clear()
+
+
+def _has_bucket(name: str) -> bool:
+    return any(name in backend.buckets for account in s3_backends.values() for backend in account.values())
 
 
 def serve(*, port: int, state_dir: Path, task_seconds: float, log_path: Path) -> None:
