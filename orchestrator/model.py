@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(enum.StrEnum):
-    """How a rollout ended (DESIGN section 5); decided from the service deployment that orch started."""
+    """How a rollout ended; decided from the service deployment that orch started."""
 
     SUCCEEDED = "SUCCEEDED"
     NO_CHANGE = "NO_CHANGE"
@@ -119,7 +119,7 @@ class Source:
 
 @dataclass(frozen=True)
 class ServiceContract:
-    """What Terraform tells orch about one ECS service (DESIGN section 2, output `orch`)."""
+    """What Terraform tells orch about one ECS service (the output `orch`)."""
 
     name: str
     repository_url: str

@@ -1,4 +1,4 @@
-"""`orch apply --env NAME`, the whole way of DESIGN section 4, one direction; each value is made once and handed on.
+"""`orch apply --env NAME`, the whole way, one direction; each value is made once and handed on.
 
     identify_sources   settings                         → Sources       Git, read-only
     prepare            settings, environment            → Prepared      tools; the account check starts beside the rest

@@ -1,4 +1,4 @@
-"""The embedded AWS: one process on one loopback port that behaves as AWS does for this product (DESIGN section 7).
+"""The embedded AWS: one process on one loopback port that behaves as AWS does for this product.
 
 `control` starts, finds, resets and stops the process and imports nothing heavy; everything else runs inside it:
 

@@ -1,4 +1,4 @@
-"""Decodes the output `orch` of a root module, the contract between Terraform and orch (DESIGN section 2). Pure."""
+"""Decodes the output `orch` of a root module, the contract between Terraform and orch. Pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _ACTIONS = {
     ("create", "forget"): Action.REPLACE,
 }
 _INDEX = re.compile(r"\[[^\]]*\]")
-# Attributes that the module hands to orch (`ignore_changes`): their changes are releases, not drift (DESIGN section 2).
+# Attributes that the module hands to orch (`ignore_changes`): their changes are releases, not drift.
 _OWNED_BY_ORCH = {"aws_ecs_service": frozenset({"task_definition", "desired_count"})}
 
 
