@@ -23,9 +23,12 @@ endif
 demo: setup-demo ## Ship the example to an AWS that runs on this machine, twice
 	@scripts/demo
 
+# A test file stays with one worker, in order: the e2e files each tell a story on a sandbox of their own.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: lint ## Everything CI checks: lint, then all tests
-	@scripts/tests tests -n 2 --dist loadgroup
+	@scripts/tests tests $(PARALLEL)
 
 .PHONY: lint
 lint: setup-test ## Ruff, mypy, import contracts, Terraform's formatting
@@ -35,9 +38,9 @@ lint: setup-test ## Ruff, mypy, import contracts, Terraform's formatting
 unit: setup-test ## Tests of pure functions
 	@scripts/tests tests/unit
 contract: setup-test ## Tests against real Terraform, real registries and the sandbox
-	@scripts/tests tests/contract -n 2 --dist loadgroup
+	@scripts/tests tests/contract $(PARALLEL)
 e2e: setup-test ## Tests through the command orch
-	@scripts/tests tests/e2e -n 2 --dist loadgroup
+	@scripts/tests tests/e2e $(PARALLEL)
 
 .PHONY: bench
 bench: setup-demo ## Measure orch side by side with plain Terraform

@@ -17,7 +17,6 @@ from orchestrator.image import ecr, engine
 from tests.conftest import require_tool
 
 pytest_plugins = ("tests.contract.sandbox_fixtures",)
-pytestmark = pytest.mark.xdist_group("engines")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,6 @@ MODULES = sorted(path.name for path in (TERRAFORM / "modules").iterdir() if path
 ROOTS = sorted(path.name for path in (TERRAFORM / "envs").iterdir() if path.is_dir())
 FOLDERS = [*(f"modules/{name}" for name in MODULES), *(f"envs/{name}" for name in ROOTS)]
 
-pytestmark = pytest.mark.xdist_group("terraform_modules")
 
 # Put beside each root's own files in the copy: its tfvars must fit the modules.
 ROOT_TEST = """

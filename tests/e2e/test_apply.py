@@ -14,7 +14,6 @@ import pytest
 from tests.conftest import require_tool
 from tests.e2e.conftest import Project, events
 
-pytestmark = pytest.mark.xdist_group("dev")
 APPLY = ("apply", "--env", "dev", "--yes", "--sandbox")
 WRITES = re.compile(
     r"^(ecs:(Register|Update|Create|Delete|Tag)|ecr:(Put|Create|Delete|Initiate|Upload|Complete)|iam:(Put|Create))"

@@ -10,7 +10,6 @@ import pytest
 
 from tests.e2e.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("environments")
 ACCOUNTS = {"staging": "222222222222", "prod": "333333333333"}
 
 

@@ -68,7 +68,7 @@ def test_a_docker_client_without_a_daemon_is_passed_over(tmp_path):
     docker.chmod(0o755)
     (tmp_path / "buildah").write_text("#!/bin/sh\n")
     (tmp_path / "buildah").chmod(0o755)
-    environ = {"PATH": f"{tmp_path}:/bin"}
+    environ = {"PATH": str(tmp_path)}
     assert engine.find("auto", environ).name == "buildah"
     with pytest.raises(ToolMissingError) as caught:
         engine.find("docker", environ)
