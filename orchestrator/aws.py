@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _MAX_ATTEMPTS = 5
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
+# Explicit credentials are used as they are: a profile that AWS_PROFILE names must neither win nor have to exist. The tuple
+# is botocore's: where to look for the variable (nowhere), its default, its conversion.
+_NO_PROFILE = {"profile": (None, None, None, None)}
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,7 @@ def _make_session(region: str, environ: Mapping[str, str], assume_role: str | No
 
     core = botocore.session.Session()
     if "AWS_ACCESS_KEY_ID" in environ:
-        # Explicit keys are used as they are: a profile named elsewhere must neither win nor have to exist.
-        core.set_config_variable("profile", None)
+        core = botocore.session.Session(session_vars=_NO_PROFILE)
         core.set_credentials(
             environ["AWS_ACCESS_KEY_ID"],
             environ.get("AWS_SECRET_ACCESS_KEY", ""),
@@ -156,8 +158,7 @@ def _assume(session: boto3.Session, region: str, environ: Mapping[str, str], rol
             "expiry_time": answer["Expiration"].isoformat(),
         }
 
-    core = botocore.session.Session()
-    core.set_config_variable("profile", None)
+    core = botocore.session.Session(session_vars=_NO_PROFILE)
     # botocore offers no public way to hand in credentials that renew themselves.
     core._credentials = DeferredRefreshableCredentials(refresh, "assume-role")  # type: ignore[attr-defined]  # noqa: SLF001
     return boto3.Session(botocore_session=core, region_name=region)

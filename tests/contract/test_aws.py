@@ -1,0 +1,120 @@
+"""aws.py and store.py against the sandbox: accounts, assumed roles, translated errors, the state bucket."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestrator import aws, store
+from orchestrator.aws import Aws, Identity
+from orchestrator.errors import AwsError, PreconditionError
+from orchestrator.sandbox import control
+from tests.unit.test_report import RELEASE
+
+pytest_plugins = ("tests.contract.sandbox_fixtures",)
+ACCOUNT, OTHER, REGION = "111111111111", "222222222222", "eu-central-1"
+
+
+@pytest.fixture
+def environ(cloud, tmp_path):
+    return {
+        "HOME": str(tmp_path),
+        **control.aws_environment(cloud.sandbox, account_id=ACCOUNT, region=REGION),
+    }
+
+
+def test_the_identity_is_the_credentials_own_and_asked_once(environ, cloud):
+    session = Aws(REGION, environ)
+    assert session.identity().account_id == ACCOUNT
+    assert session.identity() is session.identity()
+    assert [call.get("operation") for call in cloud.calls()].count("GetCallerIdentity") == 1
+
+
+def test_another_account_is_refused_with_both_named():
+    with pytest.raises(PreconditionError) as caught:
+        aws.require_account(Identity(ACCOUNT, "arn:x"), account_id=OTHER, environment="prod")
+    assert ACCOUNT in caught.value.message
+    assert OTHER in caught.value.message
+    assert "[environments.prod]" in caught.value.hint
+
+
+def test_an_assumed_role_works_in_its_own_account_and_terraform_gets_its_credentials(environ):
+    session = Aws(REGION, environ, f"arn:aws:iam::{OTHER}:role/deploy")
+    assert session.identity().account_id == OTHER
+    handed_on = session.process_environment()
+    assert handed_on["AWS_SESSION_TOKEN"]
+    child = Aws(REGION, environ | handed_on)
+    assert child.identity().account_id == OTHER
+
+
+def test_without_a_role_terraform_finds_the_callers_credentials_itself(environ):
+    assert set(Aws(REGION, environ).process_environment()) == {"AWS_REGION", "AWS_DEFAULT_REGION"}
+
+
+def test_a_profile_named_elsewhere_does_not_have_to_exist(environ, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    assert Aws(REGION, environ).identity().account_id == ACCOUNT
+
+
+def test_a_profile_that_does_not_exist_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(AwsError) as caught:
+        Aws(REGION, {}).identity()
+    assert "no-such-profile" in caught.value.message
+    assert "AWS_PROFILE" in caught.value.hint
+
+
+def test_no_credentials_say_how_to_log_in(monkeypatch, tmp_path, cloud):
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(AwsError) as caught:
+        Aws(REGION, {"AWS_ENDPOINT_URL": cloud.sandbox.endpoint_url}).identity()
+    assert caught.value.code == "NoCredentialsError"
+    assert "aws sso login" in caught.value.hint
+
+
+def test_a_refusal_names_call_code_and_request(environ):
+    with pytest.raises(AwsError) as caught, aws.translated("ecr:DescribeImages"):
+        Aws(REGION, environ).ecr.describe_images(repositoryName="absent")
+    assert caught.value.code == "RepositoryNotFoundException"
+    assert caught.value.message.startswith("ecr:DescribeImages failed: RepositoryNotFoundException: ")
+    assert caught.value.details[0].startswith("request id ")
+
+
+def test_the_state_bucket_is_made_once_and_mended_ever_after(environ):
+    s3 = Aws(REGION, environ).s3
+    assert not store.has_bucket(s3, "orch-state", account_id=ACCOUNT)
+    assert store.create_bucket(s3, "orch-state", region=REGION, account_id=ACCOUNT) is True
+    s3.put_bucket_versioning(Bucket="orch-state", VersioningConfiguration={"Status": "Suspended"})
+    assert store.create_bucket(s3, "orch-state", region=REGION, account_id=ACCOUNT) is False
+    assert s3.get_bucket_versioning(Bucket="orch-state")["Status"] == "Enabled"
+    assert s3.get_bucket_location(Bucket="orch-state")["LocationConstraint"] == REGION
+
+
+def test_us_east_1_is_not_named_as_a_location(environ):
+    s3 = Aws("us-east-1", environ).s3
+    assert store.create_bucket(s3, "orch-state-us", region="us-east-1", account_id=ACCOUNT)
+    assert s3.get_bucket_location(Bucket="orch-state-us")["LocationConstraint"] is None
+
+
+def test_release_records_list_the_newest_first(environ):
+    s3, bucket = Aws(REGION, environ).s3, "orch-state"
+    store.create_bucket(s3, bucket, region=REGION, account_id=ACCOUNT)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(3):
+        release = dataclasses.replace(RELEASE, id=f"r{number}")
+        store.put_release(s3, bucket, release, at=start + timedelta(hours=number))
+    keys = [
+        item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="orch/releases/dev/")["Contents"]
+    ]
+    assert [key.rsplit("-", 1)[1] for key in keys] == ["r2.json", "r1.json", "r0.json"]
+    record = json.loads(s3.get_object(Bucket=bucket, Key=keys[0])["Body"].read())
+    assert record["verdict"] == "SUCCEEDED"
+    assert record["durations_s"]["rollout"] == 125.0
