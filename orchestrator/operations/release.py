@@ -224,7 +224,7 @@ def _build_and_push(target: Target, origin: Source) -> Image:
                 f"{builder.name} pushed {pushed} as {reference}, but ECR has {stored or 'nothing'} under that tag",
                 hint="run the same command again; if it stays so, somebody else pushes this tag",
             )
-        step.detail = pushed
+        step.detail = _short(pushed)
     return Image(repository_url, pushed)
 
 

@@ -69,7 +69,7 @@ class LiveView:
         self._steps: list[tuple[StepStarted, float]] = []
         self._resources: dict[str, tuple[ResourceProgress, float]] = {}
         self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
-        self._refreshed = 0
+        self._read = 0
         self._live: Live | None = None
 
     def take(self, event: Event) -> None:
@@ -77,7 +77,7 @@ class LiveView:
             case StepStarted():
                 self._steps.append((event, time.monotonic()))
                 self._lines.clear()
-                self._refreshed = 0
+                self._read = 0
             case StepFinished():
                 self._steps = [item for item in self._steps if item[0].name != event.name]
                 self._resources.clear()
@@ -111,7 +111,7 @@ class LiveView:
             return
         self._resources.pop(event.address, None)
         if event.action in {"refresh", "read"}:
-            self._refreshed += 1
+            self._read += 1
         else:
             self._print(text.resource_lines(event))
 
@@ -143,8 +143,8 @@ class LiveView:
         now = time.monotonic()
         rows: list[RenderableType] = []
         for event, started in self._steps[-1:]:
-            refreshed = f", {self._refreshed} refreshed" if self._refreshed else ""
-            rows.append(Spinner("dots", Text(f"{event.title}  {text.seconds(now - started)}{refreshed}")))
+            read = f", {self._read} read" if self._read else ""
+            rows.append(Spinner("dots", Text(f"{event.title}  {text.seconds(now - started)}{read}")))
         busy = [item for item in self._resources.values() if item[0].action not in {"refresh", "read"}]
         rows += [
             _dim(f"    {event.address}: {event.action} … {text.seconds(now - started)}")

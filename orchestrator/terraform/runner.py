@@ -256,7 +256,10 @@ def _hint(details: list[str]) -> str:
 
 
 def _plain_tail(lines: list[str], count: int = 20) -> list[str]:
-    return [line.strip("│╷╵ ") for line in lines if line.strip("│╷╵ ")][-count:]
+    """The end of a command's text, without its frames; from the first error on, when it names one."""
+    plain = [line.strip("│╷╵ ") for line in lines if line.strip("│╷╵ ")]
+    first = next((number for number, line in enumerate(plain) if line.startswith("Error: ")), 0)
+    return plain[first:][-count:]
 
 
 def _private_folder(root: RootModule) -> Path:

@@ -23,7 +23,11 @@ CLUSTER, SERVICE, FAMILY = "demo-dev", "hello", "demo-dev-hello"
 
 @pytest.fixture(scope="module")
 def first(project: Project) -> str:
-    """What the first apply printed on stdout."""
+    """What the first apply printed on stdout; before it, one that nobody could approve changed nothing."""
+    refused = project.orch("apply", "--env", "dev", "--sandbox", code=1)
+    assert "no terminal to ask for approval" in refused.stderr
+    assert "--yes" in refused.stderr
+    assert project.client("ecs").list_clusters()["clusterArns"] == []
     return project.orch(*APPLY).stdout
 
 
@@ -280,6 +284,12 @@ def test_credentials_of_another_account_are_refused(project, first):
     done = project.orch("apply", "--env", "dev", "--yes", code=1, **environ)
     assert "belong to account 222222222222" in done.stderr
     assert "lives in account 111111111111" in done.stderr
+
+
+def test_without_a_state_bucket_bootstrap_is_named(project, first):
+    done = project.orch("plan", "--env", "staging", code=1, **project.aws_environ("staging"))
+    assert "terraform init failed" in done.stderr
+    assert "orch bootstrap --env" in done.stderr
 
 
 def test_an_output_that_lacks_a_field_names_it(project, first):
