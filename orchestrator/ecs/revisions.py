@@ -35,9 +35,14 @@ class Revision:
     tags: Mapping[str, str]
 
     @property
-    def is_released_by_orch(self) -> bool:
+    def is_registered_by_orch(self) -> bool:
         """Whether orch registered it; false for Terraform's skeleton."""
         return RELEASE_TAG in self.tags
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether a rollout of it ended with success, and that was recorded."""
+        return RELEASED_AT_TAG in self.tags
 
 
 def describe(ecs: ECSClient, arn_or_family: str) -> Revision:

@@ -37,7 +37,7 @@ class Move(enum.Enum):
     """What ECS needs so that the service runs the wanted definition."""
 
     NOTHING = "it runs already"
-    FOLLOW = "its rollout is under way"
+    FOLLOW = "its rollout is under way, or ended without anybody recording how"
     RETRY = "its last rollout failed"
     UPDATE = "another definition runs"
 
@@ -177,7 +177,8 @@ def next_move(wanted: TaskDefinition, current: Revision, state: ServiceState) ->
     primary = state.primary
     if primary is None or primary.task_definition != current.arn or primary.rollout_state == "FAILED":
         return Move.RETRY
-    return Move.NOTHING if primary.rollout_state == "COMPLETED" else Move.FOLLOW
+    is_done = primary.rollout_state == "COMPLETED" and current.has_succeeded
+    return Move.NOTHING if is_done else Move.FOLLOW
 
 
 def _ensure_image(target: Target) -> Image:
@@ -312,7 +313,7 @@ def _roll_out(
                     service=service.service,
                     task_definition=revision.arn,
                     # Terraform creates the service with no task; from then on its count is its own, or autoscaling's.
-                    desired_count=None if current.is_released_by_orch else service.desired_count,
+                    desired_count=None if current.is_registered_by_orch else service.desired_count,
                     force=move is Move.RETRY,
                 )
             timeout_s = target.sources.settings.rollout.timeout_s

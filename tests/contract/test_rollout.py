@@ -158,8 +158,8 @@ def test_a_revision_registered_from_a_description_is_equal_to_it(cloud):
     second = revisions.register(cloud.ecs, first.definition, {revisions.RELEASE_TAG: "r1"})
     described = revisions.describe(cloud.ecs, second.arn)
     assert second.arn != first.arn
-    assert described.is_released_by_orch
-    assert not first.is_released_by_orch
+    assert described.is_registered_by_orch
+    assert not first.is_registered_by_orch
     assert task_definition.is_equal(described.definition, first.definition)
     assert revisions.describe(cloud.ecs, "app").arn == second.arn
 
@@ -167,7 +167,9 @@ def test_a_revision_registered_from_a_description_is_equal_to_it(cloud):
 def test_a_released_revision_carries_the_time(cloud):
     arn = cloud.register()
     revisions.mark_released(cloud.ecs, arn, "2026-01-01T00:00:00+00:00")
-    assert revisions.describe(cloud.ecs, arn).tags[revisions.RELEASED_AT_TAG] == "2026-01-01T00:00:00+00:00"
+    described = revisions.describe(cloud.ecs, arn)
+    assert described.tags[revisions.RELEASED_AT_TAG] == "2026-01-01T00:00:00+00:00"
+    assert described.has_succeeded
 
 
 class BusyEcs:

@@ -226,8 +226,9 @@ def test_follow_gives_up_at_the_deadline_and_says_the_deployment_goes_on():
     assert ecs.polls < 30
 
 
-def revision(arn: str, cpu: str) -> Revision:
-    return Revision(arn, TaskDefinition({"family": "web", "cpu": cpu, "containerDefinitions": []}), {})
+def revision(arn: str, cpu: str, *tags: str) -> Revision:
+    definition = TaskDefinition({"family": "web", "cpu": cpu, "containerDefinitions": []})
+    return Revision(arn, definition, dict.fromkeys(tags, "x"))
 
 
 @pytest.mark.parametrize(
@@ -243,4 +244,11 @@ def revision(arn: str, cpu: str) -> Revision:
     ],
 )
 def test_what_ecs_needs(wanted_cpu, primary, move):
-    assert next_move(revision(NEW, wanted_cpu).definition, revision(NEW, "256"), service(primary)) is move
+    current = revision(NEW, "256", "orch:release", "orch:released-at")
+    assert next_move(revision(NEW, wanted_cpu).definition, current, service(primary)) is move
+
+
+def test_a_success_that_nobody_recorded_is_looked_at_again():
+    """A run may die between the end of its rollout and the tag that says so; a rollback must find that revision."""
+    current = revision(NEW, "256", "orch:release")
+    assert next_move(current.definition, current, service(MINE_DONE)) is Move.FOLLOW
