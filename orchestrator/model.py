@@ -26,10 +26,6 @@ class Verdict(enum.StrEnum):
     def exit_code(self) -> int:
         return _EXIT_CODES[self]
 
-    @property
-    def is_success(self) -> bool:
-        return self.exit_code == 0
-
 
 _EXIT_CODES = {
     Verdict.SUCCEEDED: 0,

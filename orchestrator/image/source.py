@@ -42,15 +42,6 @@ def identify(context: Path, environ: Mapping[str, str]) -> Source:
     return Source(commit.stdout.strip(), _content_hash(context, environ) if status.stdout else "")
 
 
-def head_commit(folder: Path, environ: Mapping[str, str]) -> str:
-    """The commit checked out in a folder, or an empty string when there is none."""
-    try:
-        done = _git(["rev-parse", "--verify", "HEAD"], folder, environ)
-    except ToolMissingError:
-        return ""
-    return done.stdout.strip() if done.code == 0 else ""
-
-
 def _content_hash(context: Path, environ: Mapping[str, str]) -> str:
     """A hash over every file of the context that Git tracks or would track: path, executable bit, content."""
     listed = _git(

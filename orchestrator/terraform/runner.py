@@ -126,11 +126,11 @@ def init_if_needed(root: RootModule) -> bool:
     return True
 
 
-def plan(root: RootModule, emit: Emit, *, destroy: bool = False) -> SavedPlan:
+def plan(root: RootModule, emit: Emit) -> SavedPlan:
     """Plans, saves the plan file, and decodes it. Raises TerraformError with Terraform's diagnostics, StateLockedError."""
     file = _private_folder(root) / "plan.tfplan"
     try:
-        _run_plan(root, file, emit, destroy=destroy)
+        _run_plan(root, file, emit)
         data = show(root, file)
         return SavedPlan(file, plan_json.decode(data), plan_json.outputs(data))
     except BaseException:
@@ -170,7 +170,7 @@ def argv(binary: Binary, command: str, *arguments: str, **flags: str | bool | li
     return [*binary.argv, *built[1:]]
 
 
-def _run_plan(root: RootModule, file: Path, emit: Emit, *, destroy: bool) -> None:
+def _run_plan(root: RootModule, file: Path, emit: Emit) -> None:
     flags: dict[str, str | bool] = {
         "json": True,
         "input": False,
@@ -178,8 +178,6 @@ def _run_plan(root: RootModule, file: Path, emit: Emit, *, destroy: bool) -> Non
         "lock_timeout": f"{root.lock_timeout_s}s",
         "out": str(file),
     }
-    if destroy:
-        flags["destroy"] = True
     command = argv(root.binary, "plan", **flags)
     stream = Stream(emit)
     done = _run(root, command, stream)

@@ -92,14 +92,6 @@ class Stream:
             self.emit(Warned("\n".join(diagnostic.lines())))
 
 
-def decode_diagnostics(text: str) -> list[Diagnostic]:
-    """The diagnostics of commands that print one JSON object (`validate -json`) or a stream."""
-    stream = Stream(lambda _event: None)
-    for line in text.splitlines():
-        stream.take(line)
-    return stream.errors
-
-
 def _decode(data: Mapping[str, Any]) -> Diagnostic:
     place = ""
     if isinstance(location := data.get("range"), dict):
