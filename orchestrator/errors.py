@@ -61,8 +61,31 @@ class AwsError(OrchError):
         self.code = code
 
 
+class GitHubError(OrchError):
+    """A call of GitHub's API failed; `status` is the HTTP status, 0 when no answer came; `endpoint` such as `GET /repos/…`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        endpoint: str = "",
+        hint: str = "",
+        details: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.status = status
+        self.endpoint = endpoint
+
+
 class DeclinedError(OrchError):
     """The plan was shown and not approved; nothing was changed."""
+
+
+class RefusedError(OrchError):
+    """A gate refuses the plan or the verb; nothing was changed. `details` name each thing and its rule."""
+
+    exit_code = 20
 
 
 class SandboxError(OrchError):

@@ -1,0 +1,1 @@
+"""GitHub: the repository's environments and variables, and the identity its workflows get."""
