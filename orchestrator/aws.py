@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import AwsError, PreconditionError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sts import STSClient
 
@@ -40,17 +41,32 @@ class Identity:
 
 
 @dataclass
+class _Shared:
+    """What all that act on one session share. The account check runs in a thread beside Terraform, hence the lock."""
+
+    session: boto3.Session | None = None
+    identity: Identity | None = None
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+@dataclass(frozen=True)
 class Aws:
-    """Clients of one environment's account and region, each made once, on first use."""
+    """Clients of one environment's account and region, each made once, on first use.
+
+    `role` is the pipeline role (permissions.py) whose work the calls are; their user agent says so, and with it
+    CloudTrail, and the tests that hold each role's policy to what is really called.
+    """
 
     region: str
     environ: Mapping[str, str]
     assume_role: str | None = None
-    _session: boto3.Session | None = None
-    _clients: dict[str, Any] = field(default_factory=dict)
-    _identity: Identity | None = None
-    # The account check runs in a thread beside Terraform.
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    role: str = ""
+    _shared: _Shared = field(default_factory=_Shared)
+
+    def acting_as(self, role: str) -> Aws:
+        """The same session and credentials, for calls that are the work of this pipeline role."""
+        return replace(self, role=role)
 
     @property
     def ecs(self) -> ECSClient:
@@ -59,6 +75,10 @@ class Aws:
     @property
     def ecr(self) -> ECRClient:
         return self._client("ecr")  # type: ignore[no-any-return]
+
+    @property
+    def iam(self) -> IAMClient:
+        return self._client("iam")  # type: ignore[no-any-return]
 
     @property
     def s3(self) -> S3Client:
@@ -70,12 +90,13 @@ class Aws:
 
     def identity(self) -> Identity:
         """Whose credentials these are, asked once. Raises AwsError when there are none or they are refused."""
-        with self._lock:
-            if self._identity is None:
+        shared = self._shared
+        with shared.lock:
+            if shared.identity is None:
                 with translated("sts:GetCallerIdentity"):
                     answer = self.sts.get_caller_identity()
-                self._identity = Identity(answer["Account"], answer["Arn"])
-            return self._identity
+                shared.identity = Identity(answer["Account"], answer["Arn"])
+            return shared.identity
 
     @property
     def s3_endpoint_url(self) -> str | None:
@@ -101,18 +122,26 @@ class Aws:
         }
 
     def _client(self, service: str) -> Any:
-        with self._lock:
-            if service not in self._clients:
+        clients = self._shared.clients
+        with self._shared.lock:
+            if (service, self.role) not in clients:
                 with translated(service):
-                    self._clients[service] = _make_client(self._connect(), service, self.environ)
-            return self._clients[service]
+                    made = _make_client(self._connect(), service, self.environ, user_agent(self.role))
+                clients[service, self.role] = made
+            return clients[service, self.role]
 
     def _connect(self) -> boto3.Session:
-        with self._lock:
-            if self._session is None:
+        shared = self._shared
+        with shared.lock:
+            if shared.session is None:
                 with translated("sts:AssumeRole"):
-                    self._session = _make_session(self.region, self.environ, self.assume_role)
-            return self._session
+                    shared.session = _make_session(self.region, self.environ, self.assume_role)
+            return shared.session
+
+
+def user_agent(role: str) -> str:
+    """What orch adds to the user agent of its own calls, and Terraform to its: `app/orch md/role#deploy`."""
+    return f"app/orch md/role#{role}" if role else "app/orch"
 
 
 def require_account(identity: Identity, *, account_id: str, environment: str) -> None:
@@ -147,7 +176,7 @@ def _assume(session: boto3.Session, region: str, environ: Mapping[str, str], rol
     import botocore.session
     from botocore.credentials import DeferredRefreshableCredentials
 
-    sts = _make_client(session, "sts", environ)
+    sts = _make_client(session, "sts", environ, user_agent(""))
 
     def refresh() -> dict[str, str]:
         answer = sts.assume_role(RoleArn=role_arn, RoleSessionName="orch")["Credentials"]
@@ -164,14 +193,14 @@ def _assume(session: boto3.Session, region: str, environ: Mapping[str, str], rol
     return boto3.Session(botocore_session=core, region_name=region)
 
 
-def _make_client(session: boto3.Session, service: str, environ: Mapping[str, str]) -> Any:
+def _make_client(session: boto3.Session, service: str, environ: Mapping[str, str], agent: str) -> Any:
     from botocore.config import Config
 
     config = Config(
         retries={"mode": "standard", "max_attempts": _MAX_ATTEMPTS},
         connect_timeout=_CONNECT_TIMEOUT_S,
         read_timeout=_READ_TIMEOUT_S,
-        user_agent_extra="app/orch",
+        user_agent_extra=agent,
     )
     make: Any = session.client
     return make(service, config=config, endpoint_url=_endpoint_url(service, environ))

@@ -3,6 +3,7 @@
 `control` starts, finds, resets and stops the process and imports nothing heavy; everything else runs inside it:
 
     server        one WSGI application: AWS APIs to moto, `/v2/` to the registry, `/orch-sandbox/` to the control API
+    calls         what a request asks for, for the log of calls
     accounts      which AWS account a request belongs to
     tasks         one ECS task's life as a function of time (pure)
     rollout       one ECS service: deployments, scheduling, circuit breaker, rollback (pure)

@@ -5,7 +5,7 @@ for ECS, ECR and Application Auto Scaling are replaced first. moto is not safe t
 answered one at a time; layers are pushed and pulled beside them.
 
 The control API (plain JSON, not AWS's): GET health; POST reset; GET calls (what was asked since the last reset, oldest
-first); POST clock with {"freeze": true}, {"advance": SECONDS} or {"freeze": false}.
+first; see calls.py); POST clock with {"freeze": true}, {"advance": SECONDS} or {"freeze": false}.
 Touches: its state folder (state file, blobs), and one port on 127.0.0.1.
 """
 
@@ -34,7 +34,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import get_input_stream
 
-from orchestrator.sandbox import accounts, ecr, ecs, ecs_api, gaps
+from orchestrator.sandbox import accounts, calls, ecr, ecs, ecs_api, gaps
 from orchestrator.sandbox.blobs import BlobStore
 from orchestrator.sandbox.clock import Clock
 from orchestrator.sandbox.control import State, write_state
@@ -73,9 +73,17 @@ class Application:
             call["status"] = int(status.split(maxsplit=1)[0])
             return start_response(status, headers, *rest)
 
+        call["user_agent"] = environ.get("HTTP_USER_AGENT", "")
         try:
             if path == "/v2" or path.startswith("/v2/"):
-                call["service"] = "registry"
+                asked = calls.read_registry(environ["REQUEST_METHOD"], path)
+                call |= {
+                    "service": "registry",
+                    "operation": asked.operation,
+                    "parameters": asked.parameters,
+                    "account": asked.parameters.get("registryId", ""),
+                    "region": asked.parameters.get("region", ""),
+                }
                 return self._registry.handle(Request(environ))(environ, start)
             return self._aws(environ, start, call)
         finally:
@@ -99,7 +107,8 @@ class Application:
         if presigned:
             authorization = f"Credential={presigned[0]}"
         call["service"], call["region"] = accounts.scope_of(authorization)
-        call["operation"] = _operation(environ, body)
+        asked = calls.read(call["service"], environ, body)
+        call["operation"], call["parameters"] = asked.operation, asked.parameters
         with self._runtime.lock:
             call["account"] = accounts.account_of(authorization)
             environ["HTTP_X_MOTO_ACCOUNT_ID"] = call["account"]
@@ -201,15 +210,6 @@ def install(runtime: Runtime) -> None:
 class _RequestHandler(MotoRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Says nothing: the application logs each request with its operation and account."""
-
-
-def _operation(environ: dict[str, Any], body: bytes) -> str:
-    target: str = environ.get("HTTP_X_AMZ_TARGET", "")
-    if target:
-        return target.rsplit(".", 1)[-1]
-    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
-        return parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
-    return ""
 
 
 def _read_whole(answer: Any) -> list[bytes]:

@@ -16,7 +16,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import process
+from orchestrator import aws, process
 from orchestrator.errors import StateLockedError, TerraformError
 from orchestrator.events import Emit, Warned
 from orchestrator.terraform import mirror, plan_json
@@ -85,11 +85,14 @@ def open_root_module(
     backend_config: Mapping[str, str],
     environ: Mapping[str, str],
     aws_environ: Mapping[str, str],
+    role: str,
     provider_mirror: str,
     lock_timeout_s: int,
     emit: Emit,
 ) -> RootModule:
-    """Prepares a root module for commands. Raises TerraformError when the folder holds no configuration."""
+    """Prepares a root module for commands, run as the work of this pipeline role (see aws.Aws). Raises TerraformError
+    when the folder holds no configuration.
+    """
     if not any(path.glob("*.tf")):
         raise TerraformError(
             f"there is no Terraform configuration in {path}",
@@ -100,6 +103,10 @@ def open_root_module(
     if config.warning:
         emit(Warned(config.warning))
     env = clean_environment(environ) | dict(aws_environ) | {"TF_DATA_DIR": str(data_dir)}
+    # Read by the AWS provider and by the S3 backend.
+    env["TF_APPEND_USER_AGENT"] = " ".join(
+        part for part in (environ.get("TF_APPEND_USER_AGENT"), aws.user_agent(role)) if part
+    )
     if config.path is not None:
         env["TF_CLI_CONFIG_FILE"] = config.path
     return RootModule(binary, path, backend_config, env, lock_timeout_s)
@@ -126,13 +133,16 @@ def init_if_needed(root: RootModule) -> bool:
     return True
 
 
-def plan(root: RootModule, emit: Emit) -> SavedPlan:
-    """Plans, saves the plan file, and decodes it. Raises TerraformError with Terraform's diagnostics, StateLockedError."""
+def plan(root: RootModule, emit: Emit, *, is_destroy: bool = False) -> SavedPlan:
+    """Plans, saves the plan file, and decodes it; with `is_destroy` a plan to destroy everything, whose outputs are those
+    of the state. Raises TerraformError with Terraform's diagnostics, StateLockedError.
+    """
     file = _private_folder(root) / "plan.tfplan"
     try:
-        _run_plan(root, file, emit)
+        _run_plan(root, file, emit, is_destroy=is_destroy)
         data = show(root, file)
-        return SavedPlan(file, plan_json.decode(data), plan_json.outputs(data))
+        outputs = plan_json.prior_outputs(data) if is_destroy else plan_json.outputs(data)
+        return SavedPlan(file, plan_json.decode(data), outputs)
     except BaseException:
         shutil.rmtree(file.parent, ignore_errors=True)
         raise
@@ -159,6 +169,14 @@ def apply(root: RootModule, saved: SavedPlan, emit: Emit) -> dict[str, object]:
     return stream.outputs
 
 
+def outputs(root: RootModule) -> dict[str, object]:
+    """The non-sensitive outputs in the state, name → value; empty before the first apply. Raises TerraformError."""
+    done = _run(root, argv(root.binary, "output", json=True))
+    if done.code != 0:
+        raise _error("output", root, done, Stream(lambda _event: None))
+    return plan_json.open_values(json.loads(done.stdout))
+
+
 def argv(binary: Binary, command: str, *arguments: str, **flags: str | bool | list[str]) -> list[str]:
     """The command line of one Terraform command; `True` is a flag alone, a list repeats the flag."""
     import python_terraform
@@ -170,7 +188,7 @@ def argv(binary: Binary, command: str, *arguments: str, **flags: str | bool | li
     return [*binary.argv, *built[1:]]
 
 
-def _run_plan(root: RootModule, file: Path, emit: Emit) -> None:
+def _run_plan(root: RootModule, file: Path, emit: Emit, *, is_destroy: bool) -> None:
     flags: dict[str, str | bool] = {
         "json": True,
         "input": False,
@@ -178,6 +196,8 @@ def _run_plan(root: RootModule, file: Path, emit: Emit) -> None:
         "lock_timeout": f"{root.lock_timeout_s}s",
         "out": str(file),
     }
+    if is_destroy:
+        flags["destroy"] = True
     command = argv(root.binary, "plan", **flags)
     stream = Stream(emit)
     done = _run(root, command, stream)

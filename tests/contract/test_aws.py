@@ -98,6 +98,43 @@ def test_the_state_bucket_is_made_once_and_mended_ever_after(environ):
     assert s3.get_bucket_location(Bucket="orch-state")["LocationConstraint"] == REGION
 
 
+def test_statements_that_others_put_into_the_buckets_policy_stay(environ):
+    s3 = Aws(REGION, environ).s3
+    store.create_bucket(s3, "orch-state", region=REGION, account_id=ACCOUNT)
+    policy = json.loads(s3.get_bucket_policy(Bucket="orch-state")["Policy"])
+    own = ["DenyInsecureTransport", "DenyOldTls", "DenyDeletion"]
+    assert [statement["Sid"] for statement in policy["Statement"]] == own
+    auditor = {
+        "Sid": "Auditor",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/audit"},
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::orch-state/orch/*",
+    }
+    loosened = {"Version": "2012-10-17", "Statement": [auditor, policy["Statement"][1]]}
+    s3.put_bucket_policy(Bucket="orch-state", Policy=json.dumps(loosened))
+    store.create_bucket(s3, "orch-state", region=REGION, account_id=ACCOUNT)
+    mended = json.loads(s3.get_bucket_policy(Bucket="orch-state")["Policy"])["Statement"]
+    assert [statement["Sid"] for statement in mended] == ["Auditor", *own]
+    assert mended[0] == auditor
+
+
+def test_calls_name_the_role_whose_work_they_are(environ, cloud):
+    session = Aws(REGION, environ)
+    before = len(cloud.calls())
+    deploying = session.acting_as("deploy")
+    assert deploying.ecs is deploying.ecs
+    assert deploying.ecs is not session.ecs
+    deploying.ecs.list_clusters()
+    session.ecs.list_clusters()
+    said = [call["user_agent"] for call in cloud.calls()[before:] if call["operation"] == "ListClusters"]
+    assert [agent.endswith(" app/orch md/role#deploy") for agent in said] == [True, False]
+    assert said[1].endswith(" app/orch")
+    session.identity()
+    deploying.identity()
+    assert [call["operation"] for call in cloud.calls()[before:]].count("GetCallerIdentity") == 1
+
+
 def test_us_east_1_is_not_named_as_a_location(environ):
     s3 = Aws("us-east-1", environ).s3
     assert store.create_bucket(s3, "orch-state-us", region="us-east-1", account_id=ACCOUNT)

@@ -58,6 +58,7 @@ def open_root(tmp_path, terraform):
             backend_config={},
             environ=environ,
             aws_environ={},
+            role="plan",
             provider_mirror="",
             lock_timeout_s=lock_timeout_s,
             emit=emit,
@@ -214,6 +215,7 @@ def test_a_folder_without_configuration(terraform, tmp_path):
             backend_config={},
             environ=ENVIRON,
             aws_environ={},
+            role="plan",
             provider_mirror="",
             lock_timeout_s=0,
             emit=lambda _event: None,
@@ -230,7 +232,7 @@ signal.signal(signal.SIGTERM, stop)
 environ = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
 nothing = lambda _event: None
 root = runner.open_root_module(binary.find("terraform", environ), Path(sys.argv[1]), backend_config={},
-    environ=environ, aws_environ={}, provider_mirror="", lock_timeout_s=0, emit=nothing)
+    environ=environ, aws_environ={}, role="plan", provider_mirror="", lock_timeout_s=0, emit=nothing)
 runner.init_if_needed(root)
 saved = runner.plan(root, nothing)
 try:

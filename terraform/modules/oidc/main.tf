@@ -35,7 +35,7 @@ resource "aws_iam_openid_connect_provider" "github" {
 
   url            = var.issuer_url
   client_id_list = [local.audience]
-  tags           = var.tags
+  tags           = merge(var.tags, var.provider_tags)
 }
 
 data "aws_iam_openid_connect_provider" "github" {

@@ -35,6 +35,13 @@ variable "create_provider" {
   nullable    = false
 }
 
+variable "provider_tags" {
+  description = "Tags of the identity provider alone."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
 variable "roles" {
   description = <<-EOT
     Roles that GitHub workflows may assume, keyed by role name. The subject is built from typed parts, and exactly one kind of them:
