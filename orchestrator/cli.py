@@ -19,14 +19,16 @@ import typer
 
 from orchestrator import __version__
 from orchestrator.errors import InterruptedByUserError, OrchError, PreconditionError
+from orchestrator.permissions import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
+    from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType, ModuleType
 
     from orchestrator.aws import Aws
     from orchestrator.events import Event, Steps
-    from orchestrator.model import Plan
+    from orchestrator.github.difference import Difference
+    from orchestrator.model import Plan, Release
     from orchestrator.report.terminal import View
     from orchestrator.sandbox.control import Sandbox
     from orchestrator.settings import Environment, Settings
@@ -56,6 +58,9 @@ class Output(StrEnum):
 
 EnvOption = Annotated[
     str, typer.Option("--env", "-e", help="The environment, as orch.toml names it.", show_default=False)
+]
+RoleOption = Annotated[
+    Role, typer.Option("--role", "-r", help="Which role of the pipeline.", show_default=False)
 ]
 ProjectOption = Annotated[
     Path | None,
@@ -211,18 +216,13 @@ def apply(
         steps=run.steps,
         approve=run.approve(yes=yes),
     )
-    run.view.pause()
-    if output is Output.TEXT:
-        from orchestrator.report import text
-
-        for release in releases:
-            typer.echo("\n".join(text.release_lines(release)))
+    run.show_releases(releases)
     return max((release.verdict.exit_code for release in releases), default=0)
 
 
 @app.command()
 @guarded
-def bootstrap(
+def status(
     env: EnvOption,
     *,
     project: ProjectOption = None,
@@ -230,16 +230,154 @@ def bootstrap(
     output: OutputOption = Output.TEXT,
     verbose: VerboseOption = False,
 ) -> int:
-    """Create the state bucket of an environment's account; may be repeated."""
+    """Show what each service of an environment runs, as ECS says it now; changes nothing."""
+    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    from orchestrator.operations import status as asking
+
+    found = asking.status(
+        run.settings, run.environment, session=run.session, environ=run.environ, steps=run.steps
+    )
+    run.result(found, lambda text: text.status_lines(found))
+    return 0
+
+
+@app.command()
+@guarded
+def rollback(
+    env: EnvOption,
+    *,
+    service: Annotated[
+        list[str] | None,
+        typer.Option("--service", "-s", help="One service; may be repeated. All when absent."),
+    ] = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="REVISION", help="NUMBER or FAMILY:NUMBER, released before.")
+    ] = "",
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Roll services back to the newest revision released before the one they are on; builds and renders nothing."""
+    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    from orchestrator.operations import rollback as rolling_back
+
+    releases = rolling_back.rollback(
+        run.settings,
+        run.environment,
+        services=tuple(service or ()),
+        to=to,
+        session=run.session,
+        environ=run.environ,
+        steps=run.steps,
+    )
+    run.show_releases(releases)
+    return max((release.verdict.exit_code for release in releases), default=0)
+
+
+@app.command()
+@guarded
+def destroy(
+    env: EnvOption,
+    *,
+    confirm: Annotated[
+        str,
+        typer.Option(
+            "--confirm", metavar="NAME", help="The environment's name, in place of typing it when asked."
+        ),
+    ] = "",
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Destroy everything Terraform made in an environment, and deregister the revisions; the state bucket stays."""
+    run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    from orchestrator.operations import destroy as destroying
+
+    destroyed = destroying.destroy(
+        run.settings,
+        run.environment,
+        session=run.session,
+        environ=run.environ,
+        steps=run.steps,
+        confirm=run.confirm_name(confirm, run.environment.name),
+    )
+    run.result((destroyed,), lambda text: text.destroyed_lines(destroyed))
+    return 0
+
+
+@app.command()
+@guarded
+def policy(
+    env: EnvOption,
+    *,
+    role: RoleOption,
+    project: ProjectOption = None,
+) -> int:
+    """Print the IAM policy that a role of the pipeline needs in an environment, as JSON; asks nobody."""
+    import json
+
+    from orchestrator import permissions
+
+    settings = _load_settings(project)
+    place = settings.place(settings.environment(env))
+    typer.echo(json.dumps(permissions.policy(role, place), indent=2))
+    return 0
+
+
+@app.command()
+@guarded
+def bootstrap(
+    env: EnvOption,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Create what is missing without asking.")] = False,
+    github: Annotated[
+        bool,
+        typer.Option(
+            "--github",
+            help="Set the variables and environments on GitHub too, with the token in GITHUB_TOKEN or GH_TOKEN.",
+        ),
+    ] = False,
+    destroy: Annotated[
+        bool, typer.Option("--destroy", help="Take it back, but for the state bucket; after `orch destroy`.")
+    ] = False,
+    confirm: Annotated[
+        str, typer.Option("--confirm", metavar="ACCOUNT", help="With --destroy: the account id, unasked.")
+    ] = "",
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Set up an environment's account: state bucket, GitHub's identity provider, the pipeline's roles; may be repeated."""
     run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose, is_bootstrap=True)
     from orchestrator.operations import bootstrap as bootstrapping
 
-    created = bootstrapping.bootstrap(run.session, run.environment, run.steps)
-    run.view.pause()
-    if output is Output.TEXT:
-        typer.echo(
-            f"{run.environment.state_bucket}: {'created' if created else 'was there; settings confirmed'}"
+    if destroy:
+        destroyed = bootstrapping.tear_down(
+            run.settings,
+            run.environment,
+            session=run.session,
+            environ=run.environ,
+            steps=run.steps,
+            confirm=run.confirm_name(confirm, run.environment.account_id),
         )
+        run.result((destroyed,), lambda text: text.destroyed_lines(destroyed))
+        return 0
+    token = _github_token(run.environ) if github else ""
+    done = bootstrapping.bootstrap(
+        run.settings,
+        run.environment,
+        session=run.session,
+        environ=run.environ,
+        steps=run.steps,
+        questions=bootstrapping.Questions(
+            bucket=run.ask(yes=yes), plan=run.approve(yes=yes), github=run.approve_github(yes=yes)
+        ),
+        github_token=token,
+    )
+    run.result((done,), lambda text: text.bootstrapped_lines(done))
     return 0
 
 
@@ -313,6 +451,17 @@ def sandbox_env(
     return 0
 
 
+def _github_token(environ: Mapping[str, str]) -> str:
+    token = environ.get("GITHUB_TOKEN") or environ.get("GH_TOKEN") or ""
+    if not token:
+        raise PreconditionError(
+            "--github needs a token in GITHUB_TOKEN or GH_TOKEN",
+            hint="for example: GITHUB_TOKEN=$(gh auth token) orch bootstrap … --github; it needs the rights"
+            " Administration: write, Environments: write and Variables: write in the repository",
+        )
+    return token
+
+
 def _describe_sandbox(found: Sandbox) -> str:
     return f"sandbox at {found.endpoint_url} (pid {found.pid}, {found.task_seconds:g} s a task), log {found.log_path}"
 
@@ -367,18 +516,76 @@ class _Run:
 
     def approve(self, *, yes: bool) -> Callable[[Plan], bool]:
         """Asks on the terminal, unless the user already said yes."""
+        ask = self.ask(yes=yes)
+        return lambda _plan: ask(f"Apply this to {self.environment.name}?")
 
-        def ask(_plan: Plan) -> bool:
+    def approve_github(self, *, yes: bool) -> Callable[[tuple[Difference, ...]], bool]:
+        """Shows what would change on GitHub, and asks."""
+        ask = self.ask(yes=yes)
+
+        def approve(found: tuple[Difference, ...]) -> bool:
+            self.view.pause()
+            for difference in found:
+                typer.echo(f"  {difference.line}", err=True)
+            return ask("Change this on GitHub?")
+
+        return approve
+
+    def ask(self, *, yes: bool) -> Callable[[str], bool]:
+        """Asks a question on the terminal, unless the user already said yes."""
+
+        def ask(question: str) -> bool:
             if yes:
                 return True
             self.view.pause()
             if not sys.stdin.isatty():
                 raise PreconditionError(
-                    "there is no terminal to ask for approval on", hint="review the plan, then pass --yes"
+                    f"there is no terminal to ask for approval on: {question}",
+                    hint="review what is shown, then pass --yes",
                 )
-            return typer.confirm(f"Apply this to {self.environment.name}?", err=True)
+            return typer.confirm(question, err=True)
 
         return ask
+
+    def confirm_name(self, given: str, name: str) -> Callable[[Plan], bool]:
+        """Asks for a name on the terminal, unless the command line already holds it."""
+
+        def ask(_plan: Plan) -> bool:
+            if given:
+                return given == name
+            self.view.pause()
+            if not sys.stdin.isatty():
+                raise PreconditionError(
+                    f"there is no terminal to type {name} on",
+                    hint=f"review the plan, then pass --confirm {name}",
+                )
+            typed: str = typer.prompt(
+                f"Type {name} to destroy all of this", default="", show_default=False, err=True
+            )
+            return typed == name
+
+        return ask
+
+    def result(self, values: Sequence[Any], lines: Callable[[ModuleType], list[str]]) -> None:
+        """Prints what a verb found out: each value as a JSON line, or the lines for people."""
+        self.view.pause()
+        if self._output is Output.JSON:
+            from orchestrator.report import json_lines
+
+            typer.echo("\n".join(json_lines.value_line(value) for value in values))
+        else:
+            from orchestrator.report import text
+
+            typer.echo("\n".join(lines(text)))
+
+    def show_releases(self, releases: Sequence[Release]) -> None:
+        """Prints releases for people; as JSON they were printed as they happened."""
+        self.view.pause()
+        if self._output is Output.TEXT:
+            from orchestrator.report import text
+
+            for release in releases:
+                typer.echo("\n".join(text.release_lines(release)))
 
     def _point_at(self, found: Sandbox) -> None:
         from orchestrator.sandbox import control
@@ -424,4 +631,6 @@ class _Run:
         if not control.has_bucket(found, self.environment.state_bucket):
             from orchestrator.operations import bootstrap as bootstrapping
 
-            bootstrapping.bootstrap(self.session, self.environment, self.steps)
+            bootstrapping.ensure_bucket(
+                self.session, self.environment, self.steps, ask=lambda _question: True
+            )

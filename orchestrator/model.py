@@ -58,6 +58,7 @@ class Change:
 
     address: str
     action: Action
+    type: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Plan:
     """What `terraform plan` found, without values.
 
     `is_applicable` is Terraform's own word that there is something to apply, outputs included; `contract` is the planned
-    value of the output `orch` as far as it is known before apply.
+    value of the output `orch` as far as it is known before apply. `undeletable` are the resources to be deleted that AWS
+    will refuse to delete as they stand, each with the reason.
     """
 
     changes: tuple[Change, ...]
@@ -74,6 +76,7 @@ class Plan:
     is_applicable: bool
     terraform_version: str
     contract: Mapping[str, object]
+    undeletable: tuple[str, ...] = ()
 
     def count(self, action: Action) -> int:
         return sum(change.action is action for change in self.changes)
@@ -151,6 +154,51 @@ class Rollout:
     deployment_id: str
     running_count: int
     desired_count: int
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """What an account has after `orch bootstrap`; `role_arns` by role name, empty without [github] in orch.toml. `github` is
+    the repository that was set up, or `left_to_do` the commands that would do it.
+    """
+
+    account_id: str
+    state_bucket: str
+    is_bucket_new: bool
+    role_arns: Mapping[str, str]
+    github: str = ""
+    left_to_do: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Destroyed:
+    """What `orch destroy` removed: resources by Terraform, task definition revisions (their ARNs) by orch."""
+
+    environment: str
+    resources: int
+    revisions: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What one service runs now, and how its last deployment stands in ECS's words."""
+
+    environment: str
+    service: str
+    revision_arn: str
+    image: str
+    deployment_state: str
+    running_count: int
+    desired_count: int
+    release_id: str
+    commit: str
+    released_at: str
+
+    @property
+    def revision(self) -> str:
+        """`family:number`, as the console shows it."""
+        return self.revision_arn.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)

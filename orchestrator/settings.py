@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.errors import SettingsError
+from orchestrator.permissions import Place, partition_of
 
 FILE_NAME = "orch.toml"
 
@@ -64,6 +65,22 @@ Name = Annotated[
 ]
 AccountId = Annotated[str, _Pattern(r"\d{12}", "must be the 12 digits of an AWS account id")]
 Region = Annotated[str, _Pattern(r"[a-z]{2}(-[a-z]+)+-\d", "must be an AWS region such as eu-central-1")]
+# https://docs.github.com/en/actions/reference/security/oidc: repositories made after 15 July 2026 send both ids along.
+Repository = Annotated[
+    str,
+    _Pattern(
+        r"[A-Za-z0-9][A-Za-z0-9-]{0,38}(/[A-Za-z0-9._-]{1,100}|@\d+/[A-Za-z0-9._-]{1,100}@\d+)",
+        "must be one repository, OWNER/NAME or OWNER@OWNER-ID/NAME@REPOSITORY-ID, without wildcards",
+    ),
+]
+Branch = Annotated[str, _Pattern(r"[^*?\s$]+", "must be the exact name of a branch, without wildcards")]
+WorkflowRef = Annotated[
+    str,
+    _Pattern(
+        r"[^/@*?\s]+/[^/@*?\s]+/\.github/workflows/[^@*?\s]+\.ya?ml@[^@*?\s]+",
+        "must be OWNER/REPOSITORY/.github/workflows/FILE.yml@REF, without wildcards",
+    ),
+]
 RoleArn = Annotated[
     str,
     _Pattern(
@@ -112,6 +129,31 @@ class RolloutSettings(_Table):
     )
 
 
+class GitHubSettings(_Table):
+    """The repository whose workflows get the roles that `orch bootstrap` makes."""
+
+    repository: Repository = Field(
+        description="OWNER/NAME, or OWNER@OWNER-ID/NAME@REPOSITORY-ID where GitHub's tokens carry immutable ids.",
+    )
+    branches: list[Branch] = Field(
+        default=["main"],
+        min_length=1,
+        description="Branches that may push images, and deploy to the environments.",
+    )
+    job_workflow_refs: list[WorkflowRef] = Field(
+        default=[], description="Reusable workflows that alone may apply and deploy; none when empty."
+    )
+    api_url: str = Field(
+        default="https://api.github.com",
+        description="GitHub's REST API; https://HOST/api/v3 for GitHub Enterprise Server.",
+    )
+
+    @property
+    def full_name(self) -> str:
+        """OWNER/NAME, as the API takes it."""
+        return re.sub(r"@\d+", "", self.repository)
+
+
 class ServiceSettings(_Table):
     """One service: what its image is built from, and an optional overlay on its task definition."""
 
@@ -148,6 +190,10 @@ class EnvironmentSettings(_Table):
     assume_role: RoleArn | None = Field(
         default=None, description="Role to assume with the caller's credentials, e.g. from a laptop."
     )
+    protected: bool = Field(
+        default=False,
+        description="Whether orch refuses to destroy the environment, and to delete or replace what holds its data.",
+    )
 
 
 class _File(_Table):
@@ -158,6 +204,11 @@ class _File(_Table):
     terraform: TerraformSettings = TerraformSettings()
     image: ImageSettings = ImageSettings()
     rollout: RolloutSettings = RolloutSettings()
+    github: GitHubSettings | None = None
+    bootstrap_module: ProjectPath = Field(
+        default="terraform/bootstrap",
+        description="Terraform root module of what an account has once: identity provider, roles, boundaries.",
+    )
     services: dict[Name, ServiceSettings] = Field(
         min_length=1, description="The services, by the names they have in the output `orch`."
     )
@@ -185,6 +236,7 @@ class Environment:
     root_module: Path
     state_bucket: str
     assume_role: str | None
+    is_protected: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,8 +248,23 @@ class Settings:
     terraform: TerraformSettings
     image: ImageSettings
     rollout: RolloutSettings
+    github: GitHubSettings | None
+    bootstrap_module: Path
     services: dict[str, ServiceSettings]
     environments: dict[str, Environment]
+
+    def place(self, environment: Environment) -> Place:
+        """Where the policies of that environment's pipeline roles hold."""
+        return Place(
+            partition=partition_of(environment.region),
+            region=environment.region,
+            account_id=environment.account_id,
+            project=self.project,
+            environment=environment.name,
+            state_bucket=environment.state_bucket,
+            services=tuple(sorted(self.services)),
+            is_protected=environment.is_protected,
+        )
 
     def environment(self, name: str) -> Environment:
         """The environment of that name. Raises SettingsError that lists those there are."""
@@ -263,6 +330,8 @@ def _settings(root: Path, file: _File) -> Settings:
         terraform=file.terraform,
         image=file.image,
         rollout=file.rollout,
+        github=file.github,
+        bootstrap_module=root / file.bootstrap_module,
         services=file.services,
         environments=environments,
     )
@@ -276,6 +345,7 @@ def _environment(root: Path, name: str, table: EnvironmentSettings, region: str)
         root_module=root / (table.root_module or f"terraform/envs/{name}"),
         state_bucket=table.state_bucket or f"orch-state-{table.account_id}-{region}",
         assume_role=table.assume_role,
+        is_protected=table.protected,
     )
 
 

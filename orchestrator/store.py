@@ -11,6 +11,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import permissions
 from orchestrator.aws import translated
 from orchestrator.errors import AwsError, PreconditionError
 
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 
 _KEY_SPAN_MS = 10**14
 _OLD_VERSIONS_KEPT_DAYS = 90
+_OWN_SIDS = ("DenyInsecureTransport", "DenyOldTls", "DenyDeletion")
 _MISSING = frozenset({"404", "NoSuchBucket", "NotFound"})
 
 
 def has_bucket(s3: S3Client, bucket: str, *, account_id: str) -> bool:
     """Whether the state bucket exists and belongs to that account. Raises PreconditionError when it is another's."""
     try:
-        with translated("s3:HeadBucket"):
+        # HeadBucket asks for this permission: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
+        with translated("s3:ListBucket"):
             s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account_id)
     except AwsError as error:
         if error.code in _MISSING:
@@ -44,7 +47,8 @@ def has_bucket(s3: S3Client, bucket: str, *, account_id: str) -> bool:
 def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) -> bool:
     """Creates the state bucket, or brings an existing one to the same settings; says whether it was created.
 
-    Versioned, encrypted, no public access, no ACLs, TLS only, old versions expire. Every call may be repeated.
+    Versioned, encrypted, no public access, no ACLs, TLS only, never deleted, old versions expire. Statements of the bucket's
+    policy that are not orch's own stay. Every call may be repeated.
     """
     created = not has_bucket(s3, bucket, account_id=account_id)
     if created:
@@ -54,7 +58,7 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
         s3.put_bucket_ownership_controls(
             **owner, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
         )
-    with translated("s3:PutPublicAccessBlock"):
+    with translated("s3:PutBucketPublicAccessBlock"):
         s3.put_public_access_block(
             **owner,
             PublicAccessBlockConfiguration={
@@ -66,7 +70,7 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
         )
     with translated("s3:PutBucketVersioning"):
         s3.put_bucket_versioning(**owner, VersioningConfiguration={"Status": "Enabled"})
-    with translated("s3:PutBucketEncryption"):
+    with translated("s3:PutEncryptionConfiguration"):
         s3.put_bucket_encryption(
             **owner,
             ServerSideEncryptionConfiguration={
@@ -78,8 +82,9 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
                 ]
             },
         )
+    policy = _bucket_policy(bucket, region, _foreign_statements(s3, owner))
     with translated("s3:PutBucketPolicy"):
-        s3.put_bucket_policy(**owner, Policy=json.dumps(_tls_only(bucket, region)))
+        s3.put_bucket_policy(**owner, Policy=json.dumps(policy))
     with translated("s3:PutLifecycleConfiguration"):
         s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=_lifecycle())
     return created
@@ -117,27 +122,43 @@ def _create(s3: S3Client, bucket: str, region: str) -> None:
         s3.get_waiter("bucket_exists").wait(Bucket=bucket)
 
 
-def _tls_only(bucket: str, region: str) -> dict[str, Any]:
-    partition = (
-        "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
-    )
-    resources = [f"arn:{partition}:s3:::{bucket}", f"arn:{partition}:s3:::{bucket}/*"]
+def _foreign_statements(s3: S3Client, owner: Any) -> list[dict[str, Any]]:
+    """The statements of the bucket's policy that are not orch's."""
+    try:
+        with translated("s3:GetBucketPolicy"):
+            text = s3.get_bucket_policy(**owner)["Policy"]
+    except AwsError as error:
+        if error.code == "NoSuchBucketPolicy":
+            return []
+        raise
+    statements = json.loads(text)["Statement"]
+    listed = statements if isinstance(statements, list) else [statements]
+    return [statement for statement in listed if statement.get("Sid") not in _OWN_SIDS]
 
-    def deny(sid: str, condition: dict[str, Any]) -> dict[str, Any]:
+
+def _bucket_policy(bucket: str, region: str, foreign: list[dict[str, Any]]) -> dict[str, Any]:
+    partition = permissions.partition_of(region)
+    here = f"arn:{partition}:s3:::{bucket}"
+
+    def deny(sid: str, action: object, resource: object, **rest: object) -> dict[str, Any]:
         return {
             "Sid": sid,
             "Effect": "Deny",
             "Principal": "*",
-            "Action": "s3:*",
-            "Resource": resources,
-            "Condition": condition,
+            "Action": action,
+            "Resource": resource,
+            **rest,
         }
 
+    everything = [here, f"{here}/*"]
     return {
         "Version": "2012-10-17",
         "Statement": [
-            deny("DenyInsecureTransport", {"Bool": {"aws:SecureTransport": "false"}}),
-            deny("DenyOldTls", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+            *foreign,
+            deny(_OWN_SIDS[0], "s3:*", everything, Condition={"Bool": {"aws:SecureTransport": "false"}}),
+            deny(_OWN_SIDS[1], "s3:*", everything, Condition={"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+            # Whoever really wants to must take this statement away first. Lifecycle rules are not held up by it.
+            deny(_OWN_SIDS[2], ["s3:DeleteBucket", "s3:DeleteObjectVersion"], everything),
         ],
     }
 

@@ -1,6 +1,7 @@
-"""Revisions of a task definition family in ECS: read, register, mark as released.
+"""Revisions of a task definition family in ECS: read, list, register, mark as released, deregister.
 
-Touches: ecs:DescribeTaskDefinition, ecs:RegisterTaskDefinition, ecs:TagResource.
+Touches: ecs:DescribeTaskDefinition, ecs:ListTaskDefinitions, ecs:RegisterTaskDefinition, ecs:TagResource,
+ecs:DeregisterTaskDefinition.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from orchestrator.ecs import task_definition
 from orchestrator.errors import AwsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mypy_boto3_ecs import ECSClient
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 RELEASE_TAG = "orch:release"
 RELEASED_AT_TAG = "orch:released-at"
+COMMIT_TAG = "orch:git-sha"
 _ATTEMPTS = 5
 
 
@@ -84,3 +86,33 @@ def mark_released(ecs: ECSClient, arn: str, at: str) -> None:
     """Tags a revision as having been rolled out with success: what a rollback looks for. Raises AwsError."""
     with translated("ecs:TagResource"):
         ecs.tag_resource(resourceArn=arn, tags=[{"key": RELEASED_AT_TAG, "value": at}])
+
+
+def newest_first(ecs: ECSClient, family: str) -> Iterator[str]:
+    """The ARNs of the family's ACTIVE revisions, the newest first, page by page as they are asked for. Raises AwsError."""
+    token = ""
+    while True:
+        request: dict[str, Any] = {"familyPrefix": family, "status": "ACTIVE", "sort": "DESC"}
+        if token:
+            request["nextToken"] = token
+        with translated("ecs:ListTaskDefinitions"):
+            page = ecs.list_task_definitions(**request)
+        # The API calls it a prefix and takes a full family name; another family never belongs here.
+        # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTaskDefinitions.html
+        yield from (
+            arn for arn in page["taskDefinitionArns"] if arn.rsplit("/", 1)[-1].split(":")[0] == family
+        )
+        token = page.get("nextToken", "")
+        if not token:
+            return
+
+
+def deregister_all(ecs: ECSClient, families: tuple[str, ...]) -> tuple[str, ...]:
+    """Deregisters every ACTIVE revision of these families and returns their ARNs. May be repeated. Raises AwsError."""
+    gone = []
+    for family in families:
+        for arn in list(newest_first(ecs, family)):
+            with translated("ecs:DeregisterTaskDefinition"):
+                ecs.deregister_task_definition(taskDefinition=arn)
+            gone.append(arn)
+    return tuple(gone)

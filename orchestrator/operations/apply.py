@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError
 from orchestrator.operations import plan as planning
 from orchestrator.operations import release
-from orchestrator.terraform import contract, runner
+from orchestrator.permissions import Role
+from orchestrator.terraform import contract, gates, runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,7 @@ def apply(
     Raises OrchError; a verdict other than success is returned, not raised.
     """
     sources = release.identify_sources(settings, options.images, environ)
-    prepared = planning.prepare(settings, environment, session, environ, steps)
+    prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.APPLY)
     saved = planning.plan(prepared, environment, steps)
     try:
         agreed = _apply_plan(
@@ -63,8 +64,9 @@ def apply(
         )
     finally:
         saved.discard()
+    deploying = session.acting_as(Role.DEPLOY)
     return tuple(
-        release.release(release.Target(service, agreed, environment, sources, session, steps))
+        release.release(release.Target(service, agreed, environment, sources, deploying, steps))
         for service in agreed.services
     )
 
@@ -82,9 +84,15 @@ def _apply_plan(
     if not saved.plan.is_applicable:
         return _decode(saved.outputs, environment, sources)
     # Before anything changes: if an image must be built, something must be there to build it.
-    release.require_engine(sources, saved.outputs, session)
+    release.require_engine(sources, saved.outputs, session.acting_as(Role.DEPLOY))
+    gates.require_allowed(saved.plan, environment.name, is_protected=environment.is_protected)
     if not approve(saved.plan):
         raise DeclinedError("the plan was not approved; nothing was changed")
+    return _decode(apply_saved(root, saved, steps), environment, sources)
+
+
+def apply_saved(root: RootModule, saved: SavedPlan, steps: Steps) -> dict[str, object]:
+    """Applies an approved plan and returns the outputs. Raises TerraformError, InterruptedByUserError."""
     with steps.step("apply", "terraform apply") as step:
         try:
             outputs = runner.apply(root, saved, steps.emit)
@@ -94,7 +102,7 @@ def _apply_plan(
                 hint="run the same command again: it plans what is left",
             ) from None
         step.detail = saved.plan.summary
-    return _decode(outputs, environment, sources)
+    return outputs
 
 
 def _decode(outputs: Mapping[str, object], environment: Environment, sources: release.Sources) -> Contract:

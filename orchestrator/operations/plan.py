@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from orchestrator import aws
 from orchestrator.errors import OrchError, PreconditionError, TerraformError
 from orchestrator.events import PlanReady
+from orchestrator.permissions import Role
 from orchestrator.terraform import binary, runner
 
 if TYPE_CHECKING:
@@ -63,17 +64,26 @@ class AccountCheck:
 
 
 def prepare(
-    settings: Settings, environment: Environment, session: Aws, environ: Mapping[str, str], steps: Steps
+    settings: Settings,
+    environment: Environment,
+    session: Aws,
+    environ: Mapping[str, str],
+    steps: Steps,
+    *,
+    role: Role = Role.PLAN,
 ) -> Prepared:
-    """Preflight: Terraform is there and fits, and the check of the account is under way."""
+    """Preflight: Terraform is there and fits, and the check of the account is under way. `role` is the pipeline role
+    whose work Terraform does.
+    """
     with steps.step("preflight", "Check tools and account") as step:
         terraform = binary.find(settings.terraform.binary, environ)
         root = runner.open_root_module(
             terraform,
             environment.root_module,
-            backend_config=_backend_config(environment, session),
+            backend_config=backend_config(environment, session),
             environ=environ,
             aws_environ=session.process_environment(),
+            role=role,
             provider_mirror=settings.terraform.provider_mirror,
             lock_timeout_s=settings.terraform.lock_timeout_s,
             emit=steps.emit,
@@ -82,10 +92,12 @@ def prepare(
     return Prepared(root, AccountCheck(session, environment))
 
 
-def plan(prepared: Prepared, environment: Environment, steps: Steps) -> SavedPlan:
+def plan(
+    prepared: Prepared, environment: Environment, steps: Steps, *, is_destroy: bool = False
+) -> SavedPlan:
     """Inits when needed and plans. The caller discards the saved plan. Raises TerraformError, PreconditionError."""
     try:
-        saved = _plan(prepared.root, steps)
+        saved = _plan(prepared.root, steps, is_destroy=is_destroy)
     except TerraformError:
         # Credentials of another account make Terraform fail in many ways; the account is the cause worth telling.
         prepared.account.require()
@@ -104,7 +116,8 @@ def plan(prepared: Prepared, environment: Environment, steps: Steps) -> SavedPla
     return saved
 
 
-def _backend_config(environment: Environment, session: Aws) -> dict[str, str]:
+def backend_config(environment: Environment, session: Aws) -> dict[str, str]:
+    """What orch.toml says about the S3 backend, for `terraform init`."""
     config = {"bucket": environment.state_bucket, "region": environment.region}
     if session.s3_endpoint_url is not None:
         # Terraform's S3 backend puts the bucket's name before any host, which no address but AWS's own resolves.
@@ -112,12 +125,17 @@ def _backend_config(environment: Environment, session: Aws) -> dict[str, str]:
     return config
 
 
-def _plan(root: RootModule, steps: Steps) -> SavedPlan:
+def init(root: RootModule, steps: Steps) -> None:
+    """`terraform init`, when what it depends on has changed. Raises TerraformError."""
     with steps.step("init", "terraform init") as step:
         step.skipped = not runner.init_if_needed(root)
         step.detail = "nothing it depends on has changed" if step.skipped else ""
-    with steps.step("plan", "terraform plan") as step:
-        saved = runner.plan(root, steps.emit)
+
+
+def _plan(root: RootModule, steps: Steps, *, is_destroy: bool) -> SavedPlan:
+    init(root, steps)
+    with steps.step("plan", "terraform plan -destroy" if is_destroy else "terraform plan") as step:
+        saved = runner.plan(root, steps.emit, is_destroy=is_destroy)
         step.detail = saved.plan.summary
     return saved
 

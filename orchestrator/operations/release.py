@@ -18,6 +18,7 @@ from orchestrator.errors import AwsError, ContractError, ImageError, Interrupted
 from orchestrator.events import Released, Warned
 from orchestrator.image import ecr, engine, source
 from orchestrator.model import Contract, Image, Release, Rollout, ServiceContract, Source, Verdict
+from orchestrator.permissions import Role
 from orchestrator.terraform import contract
 
 if TYPE_CHECKING:
@@ -135,8 +136,7 @@ class Target:
 def release(target: Target) -> Release:
     """Brings one service to its source's image on Terraform's newest skeleton. Raises OrchError; verdicts are returned."""
     started_at = datetime.now(UTC)
-    release_id = f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    actor = target.session.identity().arn
+    release_id = new_release_id(started_at)
     image = _ensure_image(target)
     wanted, current, state = _wanted(target, image)
     move = next_move(wanted, current, state)
@@ -145,8 +145,21 @@ def release(target: Target) -> Release:
     else:
         revision = current
         if move is Move.UPDATE:
-            revision = _ensure_revision(target, wanted, _tags(release_id, image, target.origin, actor))
-        ended = _roll_out(target, move, revision, current, state)
+            revision = _ensure_revision(target, wanted, _tags(target, release_id, image))
+        ended = roll_out(target, move, revision, current, state)
+    commit = target.origin.commit if isinstance(target.origin, Source) else ""
+    return conclude(target, ended, image, commit=commit, release_id=release_id, started_at=started_at)
+
+
+def new_release_id(started_at: datetime) -> str:
+    """An id that sorts by time."""
+    return f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def conclude(
+    target: Target, ended: Rollout, image: Image, *, commit: str, release_id: str, started_at: datetime
+) -> Release:
+    """The release of a rollout that ended: recorded, unless nothing had to be rolled out, and reported."""
     done = Release(
         id=release_id,
         environment=target.environment.name,
@@ -154,17 +167,17 @@ def release(target: Target) -> Release:
         account_id=target.agreed.account_id,
         region=target.agreed.region,
         image=image,
-        commit=target.origin.commit if isinstance(target.origin, Source) else "",
+        commit=commit,
         revision_arn=ended.revision_arn,
         verdict=ended.verdict,
         reason=ended.reason,
         running_count=ended.running_count,
         desired_count=ended.desired_count,
-        actor=actor,
+        actor=target.session.identity().arn,
         started_at=started_at.isoformat(timespec="seconds"),
         durations_s={name: round(value, 3) for name, value in target.steps.durations_s.items()},
     )
-    if move is not Move.NOTHING:
+    if ended.verdict is not Verdict.NO_CHANGE:
         _record(target, done)
     target.steps.emit(Released(done))
     return done
@@ -217,9 +230,10 @@ def _build_and_push(target: Target, origin: Source) -> Image:
     with target.steps.step("build", f"Build {name} with {builder.name}"):
         engine.build(builder, spec, target.steps.emit)
     with target.steps.step("push", f"Push {name}") as step:
-        login = ecr.log_in(target.session.ecr, repository_url)
+        registry = target.session.acting_as(Role.PUSH).ecr
+        login = ecr.log_in(registry, repository_url)
         pushed = engine.push(builder, reference, login, target.steps.emit)
-        stored = ecr.digest_of_tag(target.session.ecr, repository_url, origin.tag)
+        stored = ecr.digest_of_tag(registry, repository_url, origin.tag)
         if stored != pushed:
             raise ImageError(
                 f"{builder.name} pushed {pushed} as {reference}, but ECR has {stored or 'nothing'} under that tag",
@@ -240,7 +254,7 @@ def _wanted(target: Target, image: Image) -> tuple[TaskDefinition, Revision, Ser
         wanted = task_definition.render(
             skeleton.definition, container=service.container, image=image, overlay=_overlay(target, image)
         )
-        step.detail = f"from skeleton {_revision(skeleton.arn)}, service on {_revision(current.arn)}"
+        step.detail = f"from skeleton {short_arn(skeleton.arn)}, service on {short_arn(current.arn)}"
     return wanted, current, state
 
 
@@ -293,13 +307,14 @@ def _ensure_revision(target: Target, wanted: TaskDefinition, tags: Mapping[str, 
         newest = revisions.describe(target.session.ecs, family)
         step.skipped = task_definition.is_equal(newest.definition, wanted)
         revision = newest if step.skipped else revisions.register(target.session.ecs, wanted, tags)
-        step.detail = _revision(revision.arn)
+        step.detail = short_arn(revision.arn)
     return revision
 
 
-def _roll_out(
+def roll_out(
     target: Target, move: Move, revision: Revision, current: Revision, state: ServiceState
 ) -> Rollout:
+    """Starts the rollout that the move asks for, or attaches to the one under way, and follows it to its end."""
     service, ecs = target.service, target.session.ecs
     with target.steps.step("rollout", f"Roll out {service.name}") as step:
         try:
@@ -338,18 +353,21 @@ def _record(target: Target, done: Release) -> None:
         target.steps.emit(Warned(f"the release could not be recorded: {error.message}", error.hint))
 
 
-def _tags(release_id: str, image: Image, origin: Source | Image, actor: str) -> dict[str, str]:
+def _tags(target: Target, release_id: str, image: Image) -> dict[str, str]:
     tags = {
         revisions.RELEASE_TAG: release_id,
+        # The policy of the deploy role lets it register under these two alone (permissions.py).
+        "orch:project": target.sources.settings.project,
+        "orch:environment": target.environment.name,
         "orch:digest": image.digest,
-        "orch:by": actor[-_TAG_LENGTH:],
+        "orch:by": target.session.identity().arn[-_TAG_LENGTH:],
     }
-    if isinstance(origin, Source):
-        tags["orch:git-sha"] = origin.tag
+    if isinstance(target.origin, Source):
+        tags[revisions.COMMIT_TAG] = target.origin.tag
     return tags
 
 
-def _revision(arn: str) -> str:
+def short_arn(arn: str) -> str:
     return arn.rsplit("/", 1)[-1]
 
 

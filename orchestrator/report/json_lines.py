@@ -21,6 +21,12 @@ def line(event: Event) -> str:
     return json.dumps({"type": kind, **_members(event)})
 
 
+def value_line(value: Any) -> str:
+    """A result that is no event, e.g. `{"type": "service_status", "environment": "dev", …}`."""
+    kind = _CAPITAL.sub("_", type(value).__name__).lower()
+    return json.dumps({"type": kind, **dataclasses.asdict(value)})
+
+
 def error_line(message: str, hint: str, details: tuple[str, ...], exit_code: int) -> str:
     """A failure, as the last line."""
     return json.dumps(

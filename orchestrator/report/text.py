@@ -19,9 +19,9 @@ from orchestrator.events import (
 from orchestrator.model import Action, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from orchestrator.model import Plan
+    from orchestrator.model import Bootstrapped, Destroyed, Plan, ServiceStatus
 
 _SYMBOLS = {
     Action.CREATE: "+",
@@ -131,6 +131,54 @@ def release_lines(release: Release) -> list[str]:
         lines.append(f"  why       {release.reason}")
     lines.append(f"  took      {durations(release.durations_s)}")
     return lines
+
+
+def status_lines(statuses: Sequence[ServiceStatus]) -> list[str]:
+    """What an environment's services run, a block each."""
+    lines = []
+    for status in statuses:
+        running = f"{status.running_count} of {status.desired_count} running"
+        lines.append(
+            f"{status.environment} · {status.service}: {status.deployment_state or 'no deployment'}, {running}"
+        )
+        lines.append(f"  revision  {status.revision}")
+        if not status.image:
+            lines.append("  image     none yet: orch has released nothing here")
+            continue
+        lines.append(f"  image     {status.image}")
+        lines.append(f"  commit    {status.commit or 'unknown (the image was given by digest)'}")
+        lines.append(f"  released  {status.released_at or 'not with success yet'}")
+    return lines
+
+
+def bootstrapped_lines(done: Bootstrapped) -> list[str]:
+    """The result of `orch bootstrap`, and what is left to do on GitHub, as commands to copy."""
+    is_new = "created" if done.is_bucket_new else "was there; settings confirmed"
+    lines = [f"account {done.account_id}", f"  {done.state_bucket}: {is_new}"]
+    lines += [f"  role {arn}" for _, arn in sorted(done.role_arns.items())]
+    if not done.role_arns:
+        lines.append("  no roles for GitHub: orch.toml has no [github] with the repository")
+    if done.github:
+        lines.append(f"  {done.github} is set up on GitHub")
+    if done.left_to_do:
+        lines += [
+            "",
+            "Left to do on GitHub. `orch bootstrap --github` does it, with a token in GITHUB_TOKEN, and keeps the reviewers of",
+            "environments that exist; by hand, for a repository without these environments:",
+        ]
+        lines += [f"  {command}" for command in done.left_to_do]
+    return lines
+
+
+def destroyed_lines(destroyed: Destroyed) -> list[str]:
+    """The result of `orch destroy`."""
+    gone = (
+        f"{destroyed.resources} resources, deregistered {len(destroyed.revisions)} task definition revisions"
+    )
+    return [
+        f"{destroyed.environment}: destroyed {gone}",
+        *(f"  kept      {kept}" for kept in destroyed.kept),
+    ]
 
 
 def durations(durations_s: Mapping[str, float]) -> str:

@@ -42,30 +42,54 @@ def decode(data: Mapping[str, Any]) -> Plan:
         is_applicable=bool(data.get("applyable", False)),
         terraform_version=str(data.get("terraform_version", "")),
         contract=_planned_contract(data),
+        undeletable=_undeletable(data),
     )
 
 
 def outputs(data: Mapping[str, Any]) -> dict[str, object]:
     """The non-sensitive outputs as they will be after apply, as far as the plan knows them; name → value."""
-    planned = data.get("planned_values", {}).get("outputs", {})
+    return open_values(data.get("planned_values", {}).get("outputs", {}))
+
+
+def prior_outputs(data: Mapping[str, Any]) -> dict[str, object]:
+    """The non-sensitive outputs as they are before apply: what a plan to destroy is about; name → value."""
+    return open_values(data.get("prior_state", {}).get("values", {}).get("outputs", {}))
+
+
+def open_values(described: Mapping[str, Any]) -> dict[str, object]:
+    """Outputs as Terraform's JSON describes them → name → value, without the sensitive ones."""
     return {
         name: output["value"]
-        for name, output in planned.items()
+        for name, output in described.items()
         if not output.get("sensitive") and "value" in output
     }
 
 
 def _change(item: Mapping[str, Any]) -> Change | None:
-    change = item["change"]
+    change, kind = item["change"], str(item.get("type", ""))
     actions = tuple(change["actions"])
     if item.get("mode") == "data":
         # Reading a data source changes nothing; a plan of reads alone is "no changes" to a person.
         return None
     if change.get("importing") is not None:
-        return Change(item["address"], Action.IMPORT)
+        return Change(item["address"], Action.IMPORT, kind)
     if actions == ("no-op",):
-        return Change(item["address"], Action.MOVE) if item.get("previous_address") else None
-    return Change(item["address"], _ACTIONS[actions])
+        return Change(item["address"], Action.MOVE, kind) if item.get("previous_address") else None
+    return Change(item["address"], _ACTIONS[actions], kind)
+
+
+def _undeletable(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """What AWS will refuse to delete, so that a person hears it before the first deletion and not after the twentieth."""
+    found = []
+    for item in data.get("resource_changes", ()):
+        before = item["change"].get("before") or {}
+        if "delete" not in item["change"]["actions"]:
+            continue
+        if item.get("type") == "aws_lb" and before.get("enable_deletion_protection"):
+            found.append(f"{item['address']}: deletion_protection is on")
+        if item.get("type") == "aws_ecr_repository" and before.get("force_delete") is False:
+            found.append(f"{item['address']}: it keeps its images (force_delete is off)")
+    return tuple(found)
 
 
 def _drifted(data: Mapping[str, Any]) -> tuple[str, ...]:

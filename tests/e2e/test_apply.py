@@ -138,7 +138,11 @@ def test_the_state_bucket_is_versioned_encrypted_private_and_tls_only(project, f
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
     assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
     policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
-    assert {"DenyInsecureTransport", "DenyOldTls"} == {statement["Sid"] for statement in policy["Statement"]}
+    assert [statement["Sid"] for statement in policy["Statement"]] == [
+        "DenyInsecureTransport",
+        "DenyOldTls",
+        "DenyDeletion",
+    ]
     rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert rules[0]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
 

@@ -96,3 +96,35 @@ def test_drift_is_what_somebody_else_changed(kind, before, after, is_drift):
 def test_the_contract_is_known_as_far_as_the_plan_knows_it():
     data = {"output_changes": {"orch": {"actions": ["create"], "after": {"account_id": "1"}}}}
     assert plan_json.decode(data).contract == {"account_id": "1"}
+
+
+def test_what_aws_would_refuse_to_delete_is_named():
+    def deleted(address: str, kind: str, **before) -> dict:
+        return resource(address, "delete", type=kind, change={"before": before})
+
+    plan = plan_json.decode(
+        {
+            "resource_changes": [
+                deleted("lb.a", "aws_lb", enable_deletion_protection=True),
+                deleted("lb.b", "aws_lb", enable_deletion_protection=False),
+                deleted("ecr.a", "aws_ecr_repository", force_delete=False),
+                deleted("ecr.b", "aws_ecr_repository", force_delete=True),
+                resource(
+                    "ecr.c", "update", type="aws_ecr_repository", change={"before": {"force_delete": False}}
+                ),
+            ],
+            "applyable": True,
+        }
+    )
+    assert plan.undeletable == (
+        "lb.a: deletion_protection is on",
+        "ecr.a: it keeps its images (force_delete is off)",
+    )
+    assert [change.type for change in plan.changes][:3] == ["aws_lb", "aws_lb", "aws_ecr_repository"]
+
+
+def test_a_plan_to_destroy_is_about_the_outputs_of_the_state():
+    before = {"o": {"value": 1}, "s": {"value": "hunter2", "sensitive": True}}
+    data = {"planned_values": {}, "prior_state": {"values": {"outputs": before}}}
+    assert plan_json.prior_outputs(data) == {"o": 1}
+    assert plan_json.prior_outputs({}) == {}

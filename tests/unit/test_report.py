@@ -16,7 +16,17 @@ from orchestrator.events import (
     StepStarted,
     Warned,
 )
-from orchestrator.model import Action, Change, Image, Plan, Release, Verdict
+from orchestrator.model import (
+    Action,
+    Bootstrapped,
+    Change,
+    Destroyed,
+    Image,
+    Plan,
+    Release,
+    ServiceStatus,
+    Verdict,
+)
 from orchestrator.report import bug_log, json_lines, terminal, text
 
 PLAN = Plan(
@@ -144,7 +154,7 @@ def test_json_lines_are_objects_with_a_type_and_no_plan_values():
     assert (released["verdict"], released["exit_code"]) == ("SUCCEEDED", 0)
     plan = json.loads(json_lines.line(PlanReady("dev", PLAN)))
     assert plan["type"] == "plan_ready"
-    assert plan["changes"][0] == {"address": "aws_a.new", "action": "create"}
+    assert plan["changes"][0] == {"address": "aws_a.new", "action": "create", "type": ""}
     assert "contract" not in plan
 
 
@@ -159,3 +169,54 @@ def test_a_bug_leaves_one_line_and_a_log_without_the_environment(tmp_path):
     assert "Traceback" in log.read_text()
     assert "canary" not in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
+
+
+def test_status_for_people():
+    running = ServiceStatus(
+        "dev",
+        "web",
+        "arn:aws:ecs:r:1:task-definition/demo-dev-web:7",
+        "r/web@sha256:aa",
+        "COMPLETED",
+        2,
+        3,
+        "id",
+        "c0ffee",
+        "2026-01-01",
+    )
+    new = ServiceStatus(
+        "dev", "job", "arn:aws:ecs:r:1:task-definition/demo-dev-job:1", "", "", 0, 0, "", "", ""
+    )
+    assert text.status_lines([running, new]) == [
+        "dev · web: COMPLETED, 2 of 3 running",
+        "  revision  demo-dev-web:7",
+        "  image     r/web@sha256:aa",
+        "  commit    c0ffee",
+        "  released  2026-01-01",
+        "dev · job: no deployment, 0 of 0 running",
+        "  revision  demo-dev-job:1",
+        "  image     none yet: orch has released nothing here",
+    ]
+    assert json.loads(json_lines.value_line(running))["type"] == "service_status"
+
+
+def test_destroyed_and_bootstrapped_for_people():
+    destroyed = Destroyed("dev", 50, ("a", "b"), ("s3://state",))
+    assert text.destroyed_lines(destroyed) == [
+        "dev: destroyed 50 resources, deregistered 2 task definition revisions",
+        "  kept      s3://state",
+    ]
+    bare = Bootstrapped("111111111111", "state", is_bucket_new=True, role_arns={})
+    assert text.bootstrapped_lines(bare) == [
+        "account 111111111111",
+        "  state: created",
+        "  no roles for GitHub: orch.toml has no [github] with the repository",
+    ]
+    done = Bootstrapped(
+        "111111111111", "state", is_bucket_new=False, role_arns={"x": "arn:x"}, github="acme/demo"
+    )
+    assert text.bootstrapped_lines(done)[1:] == [
+        "  state: was there; settings confirmed",
+        "  role arn:x",
+        "  acme/demo is set up on GitHub",
+    ]

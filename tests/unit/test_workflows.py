@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github").rglob("*.y*ml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+# Besides assuming a role, these ask GitHub for a token: signatures and keyless publishing.
+SIGNING = ("actions/attest", "pypa/gh-action-pypi-publish@", "sigstore/")
+ROLE_INPUTS = {"role", "role-arn", "role-to-assume"}
 
 
 def ids(path: Path) -> str:
@@ -56,6 +59,41 @@ def problems(document: dict[str, Any]) -> list[str]:
     return found
 
 
+def assumes_role(step: dict[str, Any], environ: dict[str, Any]) -> bool:
+    """Whether a step, or a job that calls a workflow, exchanges GitHub's token for AWS credentials."""
+    uses, environ = step.get("uses", ""), environ | step.get("env", {})
+    if uses.startswith("aws-actions/configure-aws-credentials@") or ROLE_INPUTS & set(step.get("with", {})):
+        return True
+    if uses.startswith("./"):
+        called = ROOT / uses
+        files = [called, *called.glob("action.y*ml")] if called.is_dir() else [called]
+        documents = [load(path) for path in files if path.is_file()]
+        return any(assumes_role(inner, {}) for document in documents for inner in steps(document))
+    # boto3 and orch take these two from the environment.
+    known = {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} & set(environ)
+    return bool(known) and re.search(r"\b(orch|aws|terraform)\s+\w", str(step.get("run", ""))) is not None
+
+
+def token_problems(document: dict[str, Any]) -> list[str]:
+    """A job that assumes a role may ask GitHub for a token, and no other job may: any of its steps could use it."""
+    found = []
+    for name, job in document["jobs"].items():
+        environ = document.get("env", {}) | job.get("env", {})
+        acting = [job, *job.get("steps", [])]
+        assumes = any(assumes_role(step, environ) for step in acting)
+        signs = any(step.get("uses", "").startswith(SIGNING) for step in acting)
+        permissions = job.get("permissions", {})
+        # Beside a map of permissions there are the words read-all and write-all.
+        granted = "write" in (
+            permissions if isinstance(permissions, str) else permissions.get("id-token", "")
+        )
+        if assumes and not granted:
+            found.append(f"job {name} assumes a role without id-token: write")
+        if granted and not assumes and not signs:
+            found.append(f"job {name} has id-token: write and assumes no role")
+    return found
+
+
 def workflow_problems(document: dict[str, Any]) -> list[str]:
     found = []
     # YAML 1.1 reads the key `on` as true.
@@ -74,7 +112,7 @@ def workflow_problems(document: dict[str, Any]) -> list[str]:
             found.append(f"job {name} runs on a moving image")
         if "uses" in job and not job["uses"].startswith("./") and not PINNED.fullmatch(job["uses"]):
             found.append(f"{job['uses']} is not pinned to a full commit")
-    return found
+    return found + token_problems(document)
 
 
 def test_there_is_a_workflow_to_check():
@@ -125,3 +163,81 @@ jobs:
         "job elsewhere does not list its permissions",
         "octo/workflows/.github/workflows/build.yml@main is not pinned to a full commit",
     ]
+
+
+def test_a_workflow_that_is_loose_with_tokens_is_told_everything():
+    soft = yaml.safe_load("""
+env: {AWS_ROLE_ARN: arn}
+jobs:
+  without:
+    permissions: {contents: read}
+    steps:
+      - uses: aws-actions/configure-aws-credentials@0123456789012345678901234567890123456789
+        with: {role-to-assume: arn, aws-region: eu-central-1}
+  without_any:
+    steps:
+      - uses: octo/deploy@0123456789012345678901234567890123456789
+        with: {role-to-assume: arn}
+  by_environment:
+    permissions: {}
+    steps:
+      - run: orch apply --env prod
+  calls:
+    permissions: {contents: read}
+    uses: ./.github/workflows/deploy.yml
+    with: {role-arn: arn}
+  needless:
+    permissions: {contents: read, id-token: write}
+    steps:
+      - run: make test
+  everything:
+    permissions: write-all
+    steps:
+      - run: make test
+  nothing:
+    permissions: read-all
+    steps:
+      - run: aws sts get-caller-identity
+  misspelt:
+    permissions: {id-token: read}
+    steps:
+      - run: orch plan --env prod
+  right:
+    permissions: {contents: read, id-token: write}
+    steps:
+      - run: orch apply --env prod
+  signs:
+    permissions: {id-token: write, attestations: write}
+    steps:
+      - uses: actions/attest-build-provenance@0123456789012345678901234567890123456789
+  neither:
+    permissions: {contents: read}
+    steps:
+      - run: make test
+""")
+    assert token_problems(soft) == [
+        "job without assumes a role without id-token: write",
+        "job without_any assumes a role without id-token: write",
+        "job by_environment assumes a role without id-token: write",
+        "job calls assumes a role without id-token: write",
+        "job needless has id-token: write and assumes no role",
+        "job everything has id-token: write and assumes no role",
+        "job nothing assumes a role without id-token: write",
+        "job misspelt assumes a role without id-token: write",
+    ]
+
+
+def test_a_role_assumed_by_a_local_action_is_seen(tmp_path, monkeypatch):
+    action = tmp_path / ".github/actions/login"
+    action.mkdir(parents=True)
+    (action / "action.yml").write_text("""
+runs:
+  using: composite
+  steps:
+    - uses: aws-actions/configure-aws-credentials@0123456789012345678901234567890123456789
+""")
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    job = {"permissions": {}, "steps": [{"uses": "./.github/actions/login"}]}
+    assert token_problems({"jobs": {"deploy": job}}) == ["job deploy assumes a role without id-token: write"]
+    (action / "action.yml").write_text("runs: {using: composite, steps: []}")
+    assert token_problems({"jobs": {"deploy": job}}) == []
