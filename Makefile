@@ -1,4 +1,5 @@
-# Everything works from a fresh clone: each target first sets up what it needs, once, in .venv (see scripts/setup).
+# Everything works from a fresh clone: each target first sets up what it needs, once, in .venv and .venv-scanners (see
+# scripts/setup).
 # Only relative paths here, so that the folder's own path may hold spaces.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -15,7 +16,7 @@ setup-demo:
 setup-test:
 	@scripts/setup test
 # Asked for both at once, the larger one comes first: with `make -j` two pips would write into one environment.
-ifneq (,$(filter setup setup-test test lint unit contract e2e,$(MAKECMDGOALS)))
+ifneq (,$(filter setup setup-test test lint scan unit contract e2e,$(MAKECMDGOALS)))
 setup-demo: setup-test
 endif
 
@@ -27,12 +28,16 @@ demo: setup-demo ## Ship the example to an AWS that runs on this machine, twice
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: lint ## Everything CI checks: lint, then all tests
+test: lint scan ## Everything CI checks: lint, the security scanners, then all tests
 	@scripts/tests tests $(PARALLEL)
 
 .PHONY: lint
 lint: setup-test ## Ruff, mypy, import contracts, Terraform's formatting
 	@scripts/lint
+
+.PHONY: scan
+scan: setup-test ## Security scanners over Terraform and the workflows: checkov, trivy, zizmor
+	@$(BIN)/python scripts/scan
 
 .PHONY: unit contract e2e
 unit: setup-test ## Tests of pure functions
@@ -52,6 +57,6 @@ sandbox-down: ## Stop the sandbox that `make demo` leaves running
 
 .PHONY: clean
 clean: sandbox-down ## Stop the sandbox and remove what was set up or built in this folder
-	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-scanners dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@$(MAKE) --no-print-directory -C examples/hello clean
