@@ -41,6 +41,7 @@ class Place:
     state_bucket: str
     services: tuple[str, ...]
     is_protected: bool = False
+    trusted_accounts: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -67,8 +68,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a policy. Resources with {service} stand for one ARN a service; with `each_service` the whole
-    statement is repeated for each. `only_protected` leaves it out elsewhere. `implied_by` names the calls for which AWS
+    """A statement of a policy. Texts with {service} or {trusted_account} stand for one text each; with `each_service` the
+    whole statement is repeated for each service. `only_protected` leaves it out elsewhere. `implied_by` names the calls for which AWS
     itself asks for these actions, so that no log of calls shows them. `all_but` makes the actions those that are left out.
     """
 
@@ -134,8 +135,12 @@ def _statement(statement: Statement, place: Place, service: str) -> dict[str, An
 def _spread(templates: tuple[str, ...], place: Place, service: str) -> list[str]:
     found = []
     for template in templates:
-        is_spread = "{service}" in template and not service
-        found += [_filled(template, place, name) for name in (place.services if is_spread else (service,))]
+        if "{trusted_account}" in template:
+            found += [template.replace("{trusted_account}", account) for account in place.trusted_accounts]
+        elif "{service}" in template and not service:
+            found += [_filled(template, place, name) for name in place.services]
+        else:
+            found.append(_filled(template, place, service))
     return found
 
 
@@ -605,7 +610,8 @@ TABLE: dict[Role, tuple[Statement, ...]] = {
 }
 
 # What the roles of an environment's tasks may at most do, whatever policies they get: nothing about identities, accounts or the
-# policy of a key, and nothing with Terraform's state.
+# policy of a key, nothing with Terraform's state, and nothing with what belongs to an account that nobody named, so that data
+# cannot be carried off to one. https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_data-perimeters.html
 BOUNDARY: tuple[Statement, ...] = (
     Statement(
         "AllButIdentity",
@@ -617,6 +623,9 @@ BOUNDARY: tuple[Statement, ...] = (
             "organizations:*",
             "sso:*",
             "sts:AssumeRole",
+        ),
+        conditions=(
+            Condition("StringEqualsIfExists", "aws:ResourceAccount", ("{account}", "{trusted_account}")),
         ),
         all_but=True,
     ),

@@ -194,6 +194,10 @@ class EnvironmentSettings(_Table):
         default=False,
         description="Whether orch refuses to destroy the environment, and to delete or replace what holds its data.",
     )
+    trusted_accounts: list[AccountId] = Field(
+        default=[],
+        description="Other AWS accounts whose resources the tasks may use; their permissions boundary refuses all others.",
+    )
 
 
 class _File(_Table):
@@ -237,6 +241,7 @@ class Environment:
     state_bucket: str
     assume_role: str | None
     is_protected: bool = False
+    trusted_accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,6 +269,7 @@ class Settings:
             state_bucket=environment.state_bucket,
             services=tuple(sorted(self.services)),
             is_protected=environment.is_protected,
+            trusted_accounts=environment.trusted_accounts,
         )
 
     def environment(self, name: str) -> Environment:
@@ -346,6 +352,7 @@ def _environment(root: Path, name: str, table: EnvironmentSettings, region: str)
         state_bucket=table.state_bucket or f"orch-state-{table.account_id}-{region}",
         assume_role=table.assume_role,
         is_protected=table.protected,
+        trusted_accounts=tuple(sorted(table.trusted_accounts)),
     )
 
 

@@ -106,13 +106,19 @@ def _attributes(lines: list[tuple[str, str]], pad: str) -> str:
 
 def _values(templates: tuple[str, ...], service: str, pad: str) -> str:
     """A list of strings; those with {service}, where no statement is repeated, for each service."""
-    spread = [template for template in templates if "{service}" in template and not service]
-    single = [template for template in templates if template not in spread]
-    if not spread:
-        return _list(tuple(_filled(template, service) for template in single), pad)
-    lists = [f'[for service in var.services : "{_filled(template, "service")}"]' for template in spread]
+    lists = []
+    single = []
+    for template in templates:
+        if template == "{trusted_account}":
+            lists.append("tolist(var.trusted_accounts)")
+        elif "{service}" in template and not service:
+            lists.append(f'[for service in var.services : "{_filled(template, "service")}"]')
+        else:
+            single.append(_filled(template, service))
+    if not lists:
+        return _list(tuple(single), pad)
     if single:
-        lists.append(_list(tuple(_filled(template, service) for template in single), pad + "  "))
+        lists.insert(0, _list(tuple(single), pad + "  "))
     if len(lists) == 1:
         return lists[0]
     return "concat(\n" + "".join(f"{pad}  {item},\n" for item in lists) + f"{pad})"

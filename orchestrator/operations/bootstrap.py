@@ -167,7 +167,11 @@ def variables(settings: Settings, environment: Environment, *, create_provider: 
     github = settings.github or GitHubSettings(repository="")
     services = sorted(settings.services)
     environments = {
-        item.name: {"services": services, "protected": item.is_protected}
+        item.name: {
+            "services": services,
+            "protected": item.is_protected,
+            "trusted_accounts": item.trusted_accounts,
+        }
         for item in neighbours(settings, environment)
     }
     values = {

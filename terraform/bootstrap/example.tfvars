@@ -7,5 +7,5 @@ repository   = "acme/demo"
 
 environments = {
   dev  = { services = ["hello"] }
-  prod = { services = ["hello", "worker"], protected = true }
+  prod = { services = ["hello", "worker"], protected = true, trusted_accounts = ["444444444444"] }
 }

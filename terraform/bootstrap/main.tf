@@ -51,14 +51,15 @@ module "permissions" {
   source   = "../modules/permissions"
   for_each = var.environments
 
-  project      = var.project
-  environment  = each.key
-  services     = each.value.services
-  protected    = each.value.protected
-  state_bucket = var.state_bucket
-  account_id   = var.account_id
-  region       = var.region
-  partition    = var.partition
+  project          = var.project
+  environment      = each.key
+  services         = each.value.services
+  protected        = each.value.protected
+  trusted_accounts = each.value.trusted_accounts
+  state_bucket     = var.state_bucket
+  account_id       = var.account_id
+  region           = var.region
+  partition        = var.partition
 }
 
 module "oidc" {

@@ -56,10 +56,11 @@ variable "repository" {
 }
 
 variable "environments" {
-  description = "The environments in this account, keyed by name: their services, and whether they are protected against deletion."
+  description = "The environments in this account, keyed by name: their services, whether they are protected against deletion, and the other accounts whose resources their tasks may use."
   type = map(object({
-    services  = set(string)
-    protected = optional(bool, false)
+    services         = set(string)
+    protected        = optional(bool, false)
+    trusted_accounts = optional(set(string), [])
   }))
   nullable = false
 

@@ -25,7 +25,17 @@ BUCKET = f"orch-state-{ACCOUNT}-eu-central-1"
 # The environments of example.tfvars.
 PLACES = (
     Place("aws", "eu-central-1", ACCOUNT, "demo", "dev", BUCKET, ("hello",)),
-    Place("aws", "eu-central-1", ACCOUNT, "demo", "prod", BUCKET, ("hello", "worker"), is_protected=True),
+    Place(
+        "aws",
+        "eu-central-1",
+        ACCOUNT,
+        "demo",
+        "prod",
+        BUCKET,
+        ("hello", "worker"),
+        is_protected=True,
+        trusted_accounts=("444444444444",),
+    ),
 )
 OFFLINE = """
 terraform {

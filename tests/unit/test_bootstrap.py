@@ -34,6 +34,7 @@ region = "us-east-1"
 [environments.prod]
 account_id = "333333333333"
 protected = true
+trusted_accounts = ["444444444444"]
 """
 
 
@@ -59,7 +60,7 @@ def test_environments_of_one_place_share_a_bootstrap(loaded):
 def test_terraform_gets_what_orch_toml_says(loaded):
     values = bootstrap.variables(loaded, loaded.environment("prod"), create_provider=False)
     assert json.loads(values.pop("TF_VAR_environments")) == {
-        "prod": {"services": ["web", "worker"], "protected": True}
+        "prod": {"services": ["web", "worker"], "protected": True, "trusted_accounts": ["444444444444"]}
     }
     assert values == {
         "TF_VAR_project": "demo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import json
 import re
@@ -236,6 +237,12 @@ def test_the_boundary_stops_whatever_a_task_role_is_given():
         assert not authorization.allows(boundary, Request(action, resource))
     for action in ("s3:GetObject", "dynamodb:Query", "kms:Decrypt", "logs:PutLogEvents"):
         assert authorization.allows(boundary, Request(action, "arn:aws:s3:::uploads/x"))
+    carried_off = Request("s3:PutObject", "arn:aws:s3:::elsewhere/x", {"aws:ResourceAccount": "999999999999"})
+    assert not authorization.allows(boundary, carried_off)
+    friendly = dataclasses.replace(PLACE, trusted_accounts=("999999999999",))
+    assert authorization.allows(permissions.boundary(friendly), carried_off)
+    at_home = Request("s3:PutObject", "arn:aws:s3:::uploads/x", {"aws:ResourceAccount": PLACE.account_id})
+    assert authorization.allows(boundary, at_home)
     assert {statement.sid for statement in BOUNDARY} == {"AllButIdentity", "NotTheState"}
 
 

@@ -772,6 +772,15 @@ data "aws_iam_policy_document" "boundary" {
       "sts:AssumeRole",
     ]
     resources = ["*"]
+
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "aws:ResourceAccount"
+      values = concat(
+        [var.account_id],
+        tolist(var.trusted_accounts),
+      )
+    }
   }
 
   statement {

@@ -38,6 +38,18 @@ variable "protected" {
   nullable    = false
 }
 
+variable "trusted_accounts" {
+  description = "Other AWS accounts whose resources (buckets, queues, repositories) the environment's tasks may use. The boundary refuses those of all others."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for account in var.trusted_accounts : can(regex("^[0-9]{12}$", account))])
+    error_message = "Each trusted account must be the 12 digits of an AWS account id."
+  }
+}
+
 variable "state_bucket" {
   description = "Name of the bucket with the environment's Terraform state and orch's release records."
   type        = string

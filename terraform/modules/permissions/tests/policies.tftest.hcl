@@ -64,16 +64,17 @@ run "refuses_bad_names" {
   command = plan
 
   variables {
-    project      = "Demo"
-    environment  = "a-very-long-environment"
-    services     = ["hello", "*"]
-    state_bucket = "*"
-    account_id   = "11"
-    region       = "europe"
-    partition    = "azure"
+    project          = "Demo"
+    environment      = "a-very-long-environment"
+    services         = ["hello", "*"]
+    state_bucket     = "*"
+    account_id       = "11"
+    region           = "europe"
+    partition        = "azure"
+    trusted_accounts = ["*"]
   }
 
-  expect_failures = [var.project, var.environment, var.services, var.state_bucket, var.account_id, var.region, var.partition]
+  expect_failures = [var.project, var.environment, var.services, var.state_bucket, var.account_id, var.region, var.partition, var.trusted_accounts]
 }
 
 run "refuses_more_services_than_a_policy_holds" {
