@@ -1,4 +1,4 @@
-"""staging and prod, each in its own account: a cancelled apply is finished by the next, and plans are empty afterwards."""
+"""staging and prod, each in its own account: bootstrapped, a cancelled apply is finished by the next, plans are empty after."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from tests.contract.github_fake import TOKEN, GitHub
 from tests.e2e.conftest import Project
 
+ISSUER = "token.actions.githubusercontent.com"
 ACCOUNTS = {"staging": "222222222222", "prod": "333333333333"}
 
 
@@ -21,6 +23,74 @@ def locks(project: Project, env: str) -> list[str]:
     account_id = ACCOUNTS[env]
     listed = project.client("s3", account_id).list_objects_v2(Bucket=f"orch-state-{account_id}-eu-central-1")
     return [item["Key"] for item in listed.get("Contents", []) if item["Key"].endswith(".tflock")]
+
+
+@pytest.fixture(scope="module")
+def github(project: Project):
+    """A GitHub that orch.toml names; its repository is named with its ids in tokens."""
+    with GitHub(subject={"use_default": True, "use_immutable_subject": True}).serving() as fake:
+        text = f'[github]\nrepository = "acme/shop"\napi_url = "{fake.url}"\n\n[services.hello]'
+        project.edit("orch.toml", "[services.hello]", text)
+        yield fake
+
+
+def bootstrap(env: str) -> tuple[str, ...]:
+    return ("bootstrap", "--env", env, "--sandbox", "--yes")
+
+
+def test_bootstrap_with_github_wants_a_token(project: Project, github):
+    done = project.orch(*bootstrap("staging"), "--github", code=1, GH_TOKEN="")
+    assert "--github needs a token in GITHUB_TOKEN or GH_TOKEN" in done.stderr
+    assert github.calls == []
+
+
+def test_bootstrap_refuses_a_repository_that_no_token_would_name(project: Project, github):
+    done = project.orch(*bootstrap("staging"), "--github", code=2, GITHUB_TOKEN=TOKEN)
+    assert "no role would let its workflows in" in done.stderr
+    assert 'set repository = "acme@123456/shop@456789" in [github]' in done.stderr
+    assert (
+        project.client("iam", ACCOUNTS["staging"]).list_open_id_connect_providers()[
+            "OpenIDConnectProviderList"
+        ]
+        == []
+    )
+    project.edit("orch.toml", '"acme/shop"', '"acme@123456/shop@456789"')
+
+
+def test_bootstrap_sets_up_the_account_and_github(project: Project, github):
+    done = project.orch(*bootstrap("staging"), "--github", GITHUB_TOKEN=TOKEN)
+    roles = f"arn:aws:iam::{ACCOUNTS['staging']}:role/github-actions/demo-staging"
+    assert "orch-state-222222222222-eu-central-1: created" in done.stdout
+    assert "acme/shop is set up on GitHub" in done.stdout
+    assert TOKEN not in done.stdout + done.stderr
+    made = github.environments["staging"]
+    assert made.patterns == [("branch", "main")]
+    assert made.variables == {"ORCH_APPLY_ROLE": f"{roles}-apply", "ORCH_DEPLOY_ROLE": f"{roles}-deploy"}
+    assert github.variables == {
+        "ORCH_STAGING_PLAN_ROLE": f"{roles}-plan",
+        "ORCH_STAGING_PUSH_ROLE": f"{roles}-push",
+    }
+
+
+def test_bootstrap_repeated_changes_nothing_anywhere(project: Project, github):
+    before = len(github.writes())
+    done = project.orch("bootstrap", "--env", "staging", "--sandbox", "--github", GITHUB_TOKEN=TOKEN)
+    assert "Plan for account 222222222222: no changes" in done.stderr
+    assert len(github.writes()) == before
+
+
+def test_bootstrap_uses_an_identity_provider_that_somebody_else_made(project: Project, github):
+    iam = project.client("iam", ACCOUNTS["prod"])
+    iam.create_open_id_connect_provider(Url=f"https://{ISSUER}", ClientIDList=["sts.amazonaws.com"])
+    done = project.orch(*bootstrap("prod"))
+    assert "aws_iam_openid_connect_provider" not in done.stderr
+    assert "role arn:aws:iam::333333333333:role/github-actions/demo-prod-deploy" in done.stdout
+    trust = iam.get_role(RoleName="demo-prod-deploy")["Role"]["AssumeRolePolicyDocument"]
+    assert trust["Statement"][0]["Condition"]["StringEquals"] == {
+        f"{ISSUER}:aud": "sts.amazonaws.com",
+        f"{ISSUER}:sub": "repo:acme@123456/shop@456789:environment:prod",
+    }
+    assert "Plan for account 333333333333: no changes" in project.orch(*bootstrap("prod")).stderr
 
 
 def test_sigterm_in_the_middle_of_an_apply_leaves_nothing_behind(project: Project):
