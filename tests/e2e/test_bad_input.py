@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.e2e.conftest import Project, events, make_project
+
+VERBS = ("apply", "bootstrap", "destroy", "plan", "policy", "rollback", "sandbox", "status")
+NOWHERE = {
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+}
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_help_names_every_verb(project):
     shown = project.orch("--help").stdout
-    assert all(verb in shown for verb in ("apply", "plan", "bootstrap", "sandbox"))
+    assert all(verb in shown for verb in VERBS)
 
 
 def test_version(project):
@@ -65,12 +74,7 @@ def test_terraform_is_missing(project):
 
 
 def test_no_aws_that_answers(project):
-    environ = {
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-    }
-    done = project.orch("bootstrap", "--env", "dev", code=1, **environ)
+    done = project.orch("bootstrap", "--env", "dev", code=1, **NOWHERE)
     assert "sts:GetCallerIdentity failed" in done.stderr
     assert "AWS_ENDPOINT_URL" in done.stderr
 
@@ -78,6 +82,34 @@ def test_no_aws_that_answers(project):
 def test_usage_errors_exit_with_2(project):
     assert "--env" in project.orch("apply", code=2).stderr
     project.orch("no-such-verb", code=2)
+
+
+def test_a_policy_is_printed_for_each_role_and_no_other(project):
+    printed = project.orch("policy", "--env", "prod", "--role", "deploy")
+    document = json.loads(printed.stdout)
+    assert document["Version"] == "2012-10-17"
+    assert printed.stderr == ""
+    sids = [statement["Sid"] for statement in document["Statement"]]
+    assert {"RegisterRevisions", "RollOutHello"} <= set(sids)
+    refused = project.orch("policy", "--env", "prod", "--role", "admin", code=2).stderr
+    assert "admin" in refused
+    assert all(role in refused for role in ("plan", "push", "apply", "deploy"))
+    assert "there is no environment `qa`" in project.orch("policy", "-e", "qa", "-r", "plan", code=2).stderr
+
+
+def test_a_wildcard_repository_is_refused_before_anything_is_asked(project):
+    text = (project.path / "orch.toml").read_text()
+    (project.path / "orch.toml").write_text(text + '\n[github]\nrepository = "acme/*"\n')
+    done = project.orch("bootstrap", "--env", "dev", "--sandbox", code=2)
+    (project.path / "orch.toml").write_text(text)
+    assert "github.repository: must be one repository, OWNER/NAME or" in done.stderr
+    assert "without wildcards" in done.stderr
+
+
+def test_a_protected_environment_is_not_destroyed(project):
+    done = project.orch("destroy", "--env", "prod", "--confirm", "prod", code=20, **NOWHERE)
+    assert "environment `prod` is protected" in done.stderr
+    assert "protected = false" in done.stderr
 
 
 def test_an_image_by_tag_is_refused(project):

@@ -3,6 +3,12 @@ environment = "dev"
 account_id  = "111111111111"
 region      = "eu-central-1"
 
+# Every role of this environment is bounded by this policy, which `orch bootstrap` creates.
+permissions_boundary_arn = "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary"
+
+# dev may be torn down whole by `orch destroy`: its images go with it.
+force_delete_repositories = true
+
 network = {
   cidr_block = "10.10.0.0/16"
 

@@ -3,6 +3,12 @@ environment = "prod"
 account_id  = "333333333333"
 region      = "eu-central-1"
 
+# Every role of this environment is bounded by this policy, which `orch bootstrap` creates.
+permissions_boundary_arn = "arn:aws:iam::333333333333:policy/orch/demo-prod/boundary"
+
+# AWS refuses to delete repositories that hold images.
+force_delete_repositories = false
+
 network = {
   cidr_block = "10.30.0.0/16"
 

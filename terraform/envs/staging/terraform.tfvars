@@ -3,6 +3,12 @@ environment = "staging"
 account_id  = "222222222222"
 region      = "eu-central-1"
 
+# Every role of this environment is bounded by this policy, which `orch bootstrap` creates.
+permissions_boundary_arn = "arn:aws:iam::222222222222:policy/orch/demo-staging/boundary"
+
+# AWS refuses to delete repositories that hold images.
+force_delete_repositories = false
+
 network = {
   cidr_block = "10.20.0.0/16"
 

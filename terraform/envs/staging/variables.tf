@@ -30,15 +30,28 @@ variable "region" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    condition     = can(regex("^[a-z]+(-[a-z]+)+-[0-9]$", var.region))
     error_message = "The region must be written like eu-central-1."
   }
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the permissions boundary of every role, or null for none."
+  description = "ARN of the permissions boundary of every role, or null for none. `orch bootstrap` creates it."
   type        = string
   default     = null
+
+  # A boundary lies in the account of its roles, or is one of AWS's own: tfvars copied from another environment show here.
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::(${var.account_id}|aws):policy/", var.permissions_boundary_arn))
+    error_message = "The permissions boundary must lie in the environment's own account: write arn:aws:iam::${var.account_id}:policy/orch/${var.project}-${var.environment}/boundary, which orch bootstrap creates."
+  }
+}
+
+variable "restrict_execution_role_trust" {
+  description = "Whether the execution roles' trust asks for aws:SourceAccount; see modules/iam for when to turn it off."
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "force_delete_repositories" {
@@ -94,40 +107,42 @@ variable "load_balancer" {
 
 # The type is the module's. It is not repeated here; but Terraform drops an attribute that an object type does
 # not know, so a misspelt one (healthcheck for health_check) would silently do nothing: that is checked here.
+locals {
+  service_attributes = [
+    "assign_public_ip",
+    "autoscaling",
+    "availability_zone_rebalancing",
+    "container_port",
+    "cpu",
+    "cpu_architecture",
+    "desired_count",
+    "egress",
+    "enable_execute_command",
+    "environment",
+    "health_check",
+    "ingress",
+    "keep_images",
+    "load_balancer",
+    "log_retention_days",
+    "maximum_percent",
+    "memory",
+    "minimum_healthy_percent",
+    "readonly_root_filesystem",
+    "secrets",
+    "secrets_kms_key_arns",
+    "stop_timeout_seconds",
+    "task_role_statements",
+    "user",
+  ]
+}
+
 variable "services" {
   description = "The services of the environment, keyed by name; see modules/environment for their attributes."
   type        = any
   nullable    = false
 
   validation {
-    condition = alltrue([
-      for service in values(var.services) : length(setsubtract(keys(service), [
-        "assign_public_ip",
-        "autoscaling",
-        "availability_zone_rebalancing",
-        "container_port",
-        "cpu",
-        "cpu_architecture",
-        "desired_count",
-        "egress",
-        "enable_execute_command",
-        "environment",
-        "health_check",
-        "ingress",
-        "keep_images",
-        "load_balancer",
-        "log_retention_days",
-        "maximum_percent",
-        "memory",
-        "minimum_healthy_percent",
-        "readonly_root_filesystem",
-        "secrets",
-        "secrets_kms_key_arns",
-        "stop_timeout_seconds",
-        "task_role_statements",
-        "user",
-      ])) == 0
-    ])
-    error_message = "A service has an attribute that does not exist: look for a misspelling among ${join(", ", distinct(flatten([for service in values(var.services) : keys(service)])))}."
+    condition     = alltrue([for service in values(var.services) : length(setsubtract(keys(service), local.service_attributes)) == 0])
+    error_message = "No service has an attribute of this name; look for a misspelling: ${join(", ", flatten([for name, service in var.services : [for attribute in setsubtract(keys(service), local.service_attributes) : "services[\"${name}\"].${attribute}"]]))}."
   }
 }

@@ -5,7 +5,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", var.name)) && length(var.name) >= 2 && length(var.name) <= 256
-    error_message = "The repository name must have 2 to 256 lower-case letters, digits and single separators (. _ - /), and must start and end with a letter or a digit."
+    error_message = "The repository name \"${var.name}\" is not one that ECR takes: it must have 2 to 256 lower-case letters, digits and single separators (. _ - /), and must start and end with a letter or a digit."
   }
 }
 
@@ -15,8 +15,8 @@ variable "kms_key_arn" {
   default     = null
 
   validation {
-    condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
-    error_message = "The KMS key must be the full ARN of a key (arn:aws:kms:REGION:ACCOUNT:key/ID), not an alias."
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[^*?]+$", var.kms_key_arn))
+    error_message = "The KMS key must be the full ARN of one key (arn:aws:kms:REGION:ACCOUNT:key/ID), not an alias."
   }
 }
 
@@ -28,7 +28,7 @@ variable "keep_images" {
 
   validation {
     condition     = var.keep_images >= 10 && var.keep_images <= 10000 && floor(var.keep_images) == var.keep_images
-    error_message = "Keep at least 10 and at most 10000 images, as a whole number: fewer could expire the image that a service still runs."
+    error_message = "Repository ${var.name}: keep at least 10 and at most 10000 images, as a whole number: fewer could expire the image that a service still runs."
   }
 }
 

@@ -10,6 +10,25 @@ locals {
     "16384" = range(32768, 122880 + 1, 8192)
   }
 
+  # A name that announces a secret. It ends there, so that TOKEN_TTL_SECONDS, NEXT_TOKEN_URL, DB_PASSWORD_FILE and
+  # API_KEY_ARN pass; MAX_TOKENS, PUBLIC_KEY and SORT_KEY are no secrets either.
+  secret_name = "(?i)(PASSWORDS?|PASSWD|PASSPHRASE|SECRETS?|TOKEN|CREDENTIALS?|.+_(PASS|PWD)|(API|ACCESS|AUTH|ENCRYPTION|HMAC|MASTER|PRIVATE|SECRET|SHARED|SIGNING|SSH)_?KEYS?|ACCESS_KEY_ID|SECRET_KEY_BASE)(_?[0-9]+)?$"
+
+  # What stands under such a name without being one: nothing, a switch, or the ARN of where the secret lies.
+  harmless_value = "^(true|false|arn:aws[a-z-]*:.+)?$"
+
+  # A value that looks like a secret whatever its name. In a URL, ${NAME} and $(NAME) are for the application to fill in.
+  secret_values = {
+    "an AWS access key id"              = "(^|[^A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}($|[^A-Z0-9])"
+    "a private key"                     = "-----BEGIN [A-Z0-9 ]*PRIVATE KEY"
+    "a JSON web token"                  = "(^|[^A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,}\\."
+    "a URL with a password"             = "[A-Za-z][A-Za-z0-9+.-]*://[^/?#@:\\s]*:([^/?#@\\s$]|[$][^({])[^/?#@\\s]*@"
+    "a password in a connection string" = "(?i)(^|[^a-z])(password|pwd)=[^;&\\s$%*<{]"
+    "a GitHub token"                    = "(^|[^A-Za-z0-9])(gh[oprsu]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22})"
+    "a Slack token"                     = "(^|[^A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10}"
+    "a Stripe key"                      = "(^|[^A-Za-z0-9])[rs]k_live_[A-Za-z0-9]{10}"
+  }
+
   # Defaults that ECS fills in are written out, and lists are sorted (maps iterate in key order): whatever
   # ECS answers differently from what stands here would replace the task definition on every plan.
   container = {

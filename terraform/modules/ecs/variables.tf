@@ -7,7 +7,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.name)) && !strcontains(var.name, "--") && length(var.name) <= 32
-    error_message = "The service name must have 2 to 32 lower-case letters, digits and single hyphens, start with a letter and not end with a hyphen."
+    error_message = "The service name \"${var.name}\" is too long or has a wrong character: it must have 2 to 32 lower-case letters, digits and single hyphens, start with a letter and not end with a hyphen."
   }
 }
 
@@ -26,12 +26,22 @@ variable "cluster_arn" {
   description = "ARN of the cluster that runs the service."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]+$", var.cluster_arn))
+    error_message = "The cluster must be the full ARN of an ECS cluster: arn:aws:ecs:REGION:ACCOUNT:cluster/NAME."
+  }
 }
 
 variable "region" {
-  description = "Region of the log group."
+  description = "Region of the service, its logs and its Secrets Manager secrets."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "The region must be written like eu-central-1."
+  }
 }
 
 variable "tags" {
@@ -47,6 +57,11 @@ variable "repository_url" {
   description = "Where the image is pulled from, without tag or digest."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$", var.repository_url))
+    error_message = "Service ${var.name}: the repository must be written REGISTRY/NAME, without a scheme, a tag or a digest: orch adds the digest."
+  }
 }
 
 variable "container_port" {
@@ -55,8 +70,8 @@ variable "container_port" {
   default     = null
 
   validation {
-    condition     = var.container_port == null || try(var.container_port >= 1 && var.container_port <= 65535, false)
-    error_message = "The container port must lie between 1 and 65535."
+    condition     = var.container_port == null || try(var.container_port >= 1 && var.container_port <= 65535 && floor(var.container_port) == var.container_port, false)
+    error_message = "Service ${var.name}: the container port must be a whole number between 1 and 65535."
   }
 }
 
@@ -68,7 +83,7 @@ variable "cpu" {
 
   validation {
     condition     = contains(keys(local.fargate_memory), tostring(var.cpu))
-    error_message = "Fargate offers 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units."
+    error_message = "Service ${var.name}: Fargate offers 256, 512, 1024, 2048, 4096, 8192 or 16384 CPU units: choose one of these for cpu."
   }
 }
 
@@ -80,7 +95,7 @@ variable "memory" {
 
   validation {
     condition     = contains(lookup(local.fargate_memory, tostring(var.cpu), [var.memory]), var.memory)
-    error_message = "Fargate does not offer ${var.memory} MiB with ${var.cpu} CPU units. It offers, in MiB: ${join(", ", lookup(local.fargate_memory, tostring(var.cpu), []))}."
+    error_message = "Service ${var.name}: Fargate does not offer ${var.memory} MiB with ${var.cpu} CPU units. Choose a memory it offers with them, in MiB: ${join(", ", lookup(local.fargate_memory, tostring(var.cpu), []))}."
   }
 }
 
@@ -92,7 +107,7 @@ variable "cpu_architecture" {
 
   validation {
     condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
-    error_message = "The CPU architecture must be X86_64 or ARM64."
+    error_message = "Service ${var.name}: the CPU architecture must be X86_64 or ARM64."
   }
 }
 
@@ -103,8 +118,8 @@ variable "user" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)?$", var.user)) && !contains(["0", "root"], split(":", var.user)[0])
-    error_message = "The container must run as a user other than root, written as user or user:group (names or numbers)."
+    condition     = can(regex("^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)?$", var.user)) && !can(regex("^(0+|root)(:|$)", var.user))
+    error_message = "Service ${var.name}: the container must run as a user other than root, written as user or user:group (names or numbers)."
   }
 }
 
@@ -123,15 +138,17 @@ variable "environment" {
 
   validation {
     condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
-    error_message = "Each environment variable must have letters, digits and underscores, and not start with a digit."
+    error_message = "Service ${var.name}: the name of each environment variable must have only letters, digits and underscores, and not start with a digit."
   }
 
   validation {
-    condition = alltrue([
-      for name, value in var.environment :
-      value == "" || !can(regex("(?i)(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(API|ACCESS|PRIVATE|SECRET)_?KEY)$", name))
-    ])
-    error_message = "An environment variable named like a password, token, key or secret must not hold a literal value: store it in Secrets Manager or SSM and give its ARN in secrets."
+    condition     = alltrue([for name, value in var.environment : can(regex(local.harmless_value, value)) || !can(regex(local.secret_name, name))])
+    error_message = "Service ${var.name}: environment gives a literal value to ${join(", ", [for name, value in var.environment : name if !can(regex(local.harmless_value, value)) && can(regex(local.secret_name, name))])}, but a name like that holds a secret. Store the value in Secrets Manager or SSM, and put its ARN under that name in secrets."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for value in values(var.environment) : [for pattern in values(local.secret_values) : !can(regex(pattern, value))]]))
+    error_message = "Service ${var.name}: environment holds what looks like a secret: ${join(", ", flatten([for name, value in var.environment : [for kind, pattern in local.secret_values : "${name} (${kind})" if can(regex(pattern, value))]]))}. Store the value in Secrets Manager or SSM, and put its ARN under that name in secrets."
   }
 }
 
@@ -143,17 +160,30 @@ variable "secrets" {
 
   validation {
     condition     = alltrue([for name in keys(var.secrets) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
-    error_message = "Each secret's environment variable must have letters, digits and underscores, and not start with a digit."
+    error_message = "Service ${var.name}: the name of each environment variable in secrets must have only letters, digits and underscores, and not start with a digit."
   }
 
   validation {
-    condition     = alltrue([for arn in values(var.secrets) : can(regex("^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)", arn))])
-    error_message = "Each secret must be the full ARN of a Secrets Manager secret or an SSM parameter, never the value itself."
+    condition     = alltrue([for arn in values(var.secrets) : can(regex("^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)[^*?]+$", arn))])
+    error_message = "Service ${var.name}: each secret must be the full ARN of one Secrets Manager secret or SSM parameter, without wildcards, and never the value itself."
+  }
+
+  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html: all three colons, or none.
+  # Secrets Manager ends every ARN with six random characters; without them the execution role's policy would not match.
+  validation {
+    condition     = alltrue([for arn in values(var.secrets) : can(regex(":secret:[^:]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:[^:]*)?$", arn)) if can(regex("^arn:aws[a-z-]*:secretsmanager:", arn))])
+    error_message = "Service ${var.name}: each Secrets Manager ARN in secrets must be whole: secret:NAME with the six random characters at its end, and then either nothing or all three of :JSON-KEY:VERSION-STAGE:VERSION-ID, empty ones too (\":password::\")."
+  }
+
+  # The execution role may decrypt in its own region alone, and the VPC endpoint of Secrets Manager leads to no other.
+  validation {
+    condition     = alltrue([for arn in values(var.secrets) : try(split(":", arn)[3] == var.region, true) if can(regex("^arn:aws[a-z-]*:secretsmanager:", arn))])
+    error_message = "Service ${var.name}: each Secrets Manager secret must lie in the service's region ${var.region}. Replicate the secret there, and give the replica's ARN."
   }
 
   validation {
     condition     = length(setintersection(keys(var.secrets), keys(var.environment))) == 0
-    error_message = "A name may stand in environment or in secrets, not in both: ECS refuses a task definition that sets it twice."
+    error_message = "Service ${var.name}: ${join(", ", setintersection(keys(var.secrets), keys(var.environment)))} may stand in environment or in secrets, not in both: ECS refuses a task definition that sets a name twice."
   }
 }
 
@@ -170,7 +200,7 @@ variable "health_check" {
 
   validation {
     condition     = var.health_check == null || try(length(var.health_check.command) >= 2 && contains(["CMD", "CMD-SHELL"], var.health_check.command[0]), false)
-    error_message = "The health check command must start with CMD or CMD-SHELL, followed by what to run."
+    error_message = "Service ${var.name}: the health check command must start with CMD or CMD-SHELL, followed by what to run."
   }
 
   # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
@@ -181,7 +211,7 @@ variable "health_check" {
       var.health_check.retries >= 1, var.health_check.retries <= 10,
       var.health_check.start_period_seconds >= 0, var.health_check.start_period_seconds <= 300,
     ]), false)
-    error_message = "The health check must have an interval of 5 to 300 s, a timeout of 2 to 60 s, 1 to 10 retries and a start period of 0 to 300 s."
+    error_message = "Service ${var.name}: the health check must have an interval of 5 to 300 s, a timeout of 2 to 60 s, 1 to 10 retries and a start period of 0 to 300 s."
   }
 }
 
@@ -193,7 +223,7 @@ variable "stop_timeout_seconds" {
 
   validation {
     condition     = var.stop_timeout_seconds >= 2 && var.stop_timeout_seconds <= 120
-    error_message = "Fargate allows a stop timeout of 2 to 120 seconds."
+    error_message = "Service ${var.name}: Fargate allows a stop timeout of 2 to 120 seconds."
   }
 }
 
@@ -201,12 +231,23 @@ variable "log_group_name" {
   description = "CloudWatch log group of the container. It must exist: nothing here may create it."
   type        = string
   nullable    = false
+
+  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/#-]{1,512}$", var.log_group_name))
+    error_message = "Service ${var.name}: the log group must be given by its name (not its ARN), with at most 512 letters, digits and . _ / # -."
+  }
 }
 
 variable "execution_role_arn" {
   description = "ARN of the role with which ECS starts the tasks."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[^*?]+$", var.execution_role_arn))
+    error_message = "Service ${var.name}: the execution role must be the full ARN of one role."
+  }
 }
 
 variable "task_role_arn" {
@@ -215,8 +256,13 @@ variable "task_role_arn" {
   nullable    = false
 
   validation {
+    condition     = can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[^*?]+$", var.task_role_arn))
+    error_message = "Service ${var.name}: the task role must be the full ARN of one role."
+  }
+
+  validation {
     condition     = var.task_role_arn != var.execution_role_arn
-    error_message = "The task role and the execution role must differ: the application has no need of what starts it."
+    error_message = "Service ${var.name}: the task role and the execution role must differ: the application has no need of what starts it."
   }
 }
 
@@ -230,7 +276,7 @@ variable "minimum_healthy_percent" {
 
   validation {
     condition     = var.minimum_healthy_percent >= 0 && var.minimum_healthy_percent <= 100
-    error_message = "The minimum healthy percent must lie between 0 and 100."
+    error_message = "Service ${var.name}: the minimum healthy percent must lie between 0 and 100."
   }
 }
 
@@ -242,12 +288,12 @@ variable "maximum_percent" {
 
   validation {
     condition     = var.maximum_percent >= 100 && var.maximum_percent <= 200
-    error_message = "The maximum percent must lie between 100 and 200."
+    error_message = "Service ${var.name}: the maximum percent must lie between 100 and 200."
   }
 
   validation {
     condition     = var.maximum_percent > 100 || var.minimum_healthy_percent < 100
-    error_message = "With 100 percent as both minimum and maximum, ECS could neither start a new task nor stop an old one: no rollout would ever move."
+    error_message = "Service ${var.name}: with 100 percent as both minimum and maximum, ECS could neither start a new task nor stop an old one: no rollout would ever move. Raise maximum_percent or lower minimum_healthy_percent."
   }
 }
 
@@ -259,12 +305,12 @@ variable "availability_zone_rebalancing" {
 
   validation {
     condition     = contains(["ENABLED", "DISABLED"], var.availability_zone_rebalancing)
-    error_message = "Availability zone rebalancing must be ENABLED or DISABLED."
+    error_message = "Service ${var.name}: availability zone rebalancing must be ENABLED or DISABLED."
   }
 
   validation {
     condition     = var.availability_zone_rebalancing == "DISABLED" || var.maximum_percent > 100
-    error_message = "Availability zone rebalancing needs a maximum percent above 100, because it starts the new task before it stops the old one."
+    error_message = "Service ${var.name}: availability zone rebalancing needs a maximum percent above 100, because it starts the new task before it stops the old one. Raise maximum_percent, or set availability_zone_rebalancing = \"DISABLED\"."
   }
 }
 
@@ -276,7 +322,7 @@ variable "enable_execute_command" {
 
   validation {
     condition     = !(var.enable_execute_command && var.readonly_root_filesystem)
-    error_message = "ECS Exec does not work with a read-only root filesystem: set readonly_root_filesystem = false beside it, outside production."
+    error_message = "Service ${var.name}: ECS Exec does not work with a read-only root filesystem: set readonly_root_filesystem = false beside it, outside production."
   }
 }
 
@@ -291,12 +337,12 @@ variable "autoscaling" {
 
   validation {
     condition     = var.autoscaling == null || try(var.autoscaling.min_tasks >= 1 && var.autoscaling.max_tasks >= var.autoscaling.min_tasks, false)
-    error_message = "Autoscaling needs at least one task, and a maximum that is not below the minimum."
+    error_message = "Service ${var.name}: autoscaling needs at least one task, and a maximum that is not below the minimum."
   }
 
   validation {
     condition     = var.autoscaling == null || try(var.autoscaling.cpu_target_percent > 0 && var.autoscaling.cpu_target_percent <= 100, false)
-    error_message = "The CPU target must lie between 1 and 100 percent."
+    error_message = "Service ${var.name}: the CPU target must lie between 1 and 100 percent."
   }
 }
 
@@ -315,7 +361,7 @@ variable "subnet_ids" {
 
   validation {
     condition     = length(var.subnet_ids) > 0
-    error_message = "The service needs at least one subnet."
+    error_message = "Service ${var.name}: the tasks need at least one subnet."
   }
 }
 
@@ -337,12 +383,17 @@ variable "ingress" {
 
   validation {
     condition     = length(var.ingress) == 0 || var.container_port != null
-    error_message = "Ingress rules need a container_port."
+    error_message = "Service ${var.name}: ingress rules need a container_port to open."
   }
 
   validation {
     condition     = alltrue([for rule in values(var.ingress) : length([for target in [rule.cidr_ipv4, rule.security_group_id] : target if target != null]) == 1])
-    error_message = "Each ingress rule must name exactly one of cidr_ipv4 and security_group_id."
+    error_message = "Service ${var.name}: each ingress rule must name exactly one of cidr_ipv4 and security_group_id."
+  }
+
+  validation {
+    condition     = alltrue([for rule in values(var.ingress) : can(cidrhost(rule.cidr_ipv4, 0)) && !endswith(rule.cidr_ipv4, "/0") if rule.cidr_ipv4 != null])
+    error_message = "Service ${var.name}: each ingress range must be written like 10.0.0.0/16, and must not be the whole internet: that belongs in front of a load balancer."
   }
 }
 
@@ -359,7 +410,17 @@ variable "egress" {
 
   validation {
     condition     = length(var.egress) > 0
-    error_message = "Without any egress rule a task cannot even pull its image."
+    error_message = "Service ${var.name}: without any egress rule a task cannot even pull its image. Name what it may reach."
+  }
+
+  validation {
+    condition     = alltrue([for rule in values(var.egress) : length([for target in [rule.cidr_ipv4, rule.prefix_list_id, rule.security_group_id] : target if target != null]) == 1])
+    error_message = "Service ${var.name}: each egress rule must name exactly one of cidr_ipv4, prefix_list_id and security_group_id."
+  }
+
+  validation {
+    condition     = alltrue([for rule in values(var.egress) : contains(["tcp", "udp"], rule.protocol) && rule.port >= 1 && rule.port <= 65535 && floor(rule.port) == rule.port])
+    error_message = "Service ${var.name}: each egress rule must open one port between 1 and 65535 for tcp or udp."
   }
 }
 
@@ -381,21 +442,33 @@ variable "load_balancer" {
 
   validation {
     condition     = var.load_balancer == null || var.container_port != null
-    error_message = "A service behind the load balancer needs a container_port."
+    error_message = "Service ${var.name}: behind the load balancer it needs a container_port."
   }
 
   validation {
     condition     = var.load_balancer == null || try(var.load_balancer.priority >= 1 && var.load_balancer.priority <= 50000, false)
-    error_message = "The listener rule's priority must lie between 1 and 50000, and differ from those of the other services."
+    error_message = "Service ${var.name}: the listener rule's priority must lie between 1 and 50000, and differ from those of the other services."
   }
 
   validation {
     condition     = var.load_balancer == null || try(length(var.load_balancer.host_headers) + length(var.load_balancer.path_patterns) > 0, false)
-    error_message = "A service behind the load balancer must name its host_headers or path_patterns (\"/*\" for all)."
+    error_message = "Service ${var.name}: behind the load balancer it must name its host_headers or path_patterns (\"/*\" for all)."
   }
 
   validation {
     condition     = var.load_balancer == null || try(contains(["HTTP", "HTTPS"], var.load_balancer.target_protocol), false)
-    error_message = "The load balancer speaks HTTP or HTTPS to the container; HTTPS needs a container that answers with a certificate, be it self-signed."
+    error_message = "Service ${var.name}: the load balancer speaks HTTP or HTTPS to the container; HTTPS needs a container that answers with a certificate, be it self-signed."
+  }
+
+  # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html and
+  # .../APIReference/API_TargetGroupAttribute.html
+  validation {
+    condition = var.load_balancer == null || try(alltrue([
+      startswith(var.load_balancer.health_check_path, "/"),
+      can(regex("^[2-4][0-9]{2}([,-][2-4][0-9]{2})*$", var.load_balancer.health_check_matcher)),
+      var.load_balancer.health_check_grace_period_seconds >= 0,
+      var.load_balancer.deregistration_delay_seconds >= 0, var.load_balancer.deregistration_delay_seconds <= 3600,
+    ]), false)
+    error_message = "Service ${var.name}: the load balancer's health check needs a path that starts with / and a matcher such as 200 or 200-299, the grace period must not be negative, and the deregistration delay must lie between 0 and 3600 s."
   }
 }

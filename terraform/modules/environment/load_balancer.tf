@@ -1,79 +1,43 @@
-# One load balancer for the environment; each service that asks for it adds its own target group and rule
-# (module ecs), so that services come and go without touching each other.
+module "load_balancer" {
+  source = "../load_balancer"
+  count  = var.load_balancer == null ? 0 : 1
 
-resource "aws_lb" "this" {
-  count = var.load_balancer == null ? 0 : 1
-
-  name                       = local.name_prefix
-  load_balancer_type         = "application"
-  internal                   = var.load_balancer.internal
-  subnets                    = var.load_balancer.internal ? local.network.private_subnet_ids : local.network.public_subnet_ids
-  security_groups            = [aws_security_group.load_balancer[0].id]
-  drop_invalid_header_fields = true
-  enable_deletion_protection = var.load_balancer.deletion_protection
-  tags                       = var.tags
-
-  dynamic "access_logs" {
-    for_each = var.load_balancer.access_logs_bucket[*]
-
-    content {
-      bucket  = access_logs.value
-      prefix  = local.name_prefix
-      enabled = true
-    }
-  }
+  name                = local.name_prefix
+  vpc_id              = local.network.vpc_id
+  subnet_ids          = var.load_balancer.internal ? local.network.private_subnet_ids : local.network.public_subnet_ids
+  internal            = var.load_balancer.internal
+  certificate_arn     = var.load_balancer.certificate_arn
+  ssl_policy          = var.load_balancer.ssl_policy
+  ingress_cidr_blocks = var.load_balancer.ingress_cidr_blocks
+  deletion_protection = var.load_balancer.deletion_protection
+  access_logs_bucket  = var.load_balancer.access_logs_bucket
+  web_acl_arn         = var.load_balancer.web_acl_arn
+  tags                = var.tags
 }
 
-# HTTPS only: port 80 stays shut rather than redirected.
-resource "aws_lb_listener" "https" {
-  count = var.load_balancer == null ? 0 : 1
+# The resources stood in this module once; states from then are carried over.
 
-  load_balancer_arn = aws_lb.this[0].arn
-  port              = 443
-  protocol          = "HTTPS"
-  ssl_policy        = var.load_balancer.ssl_policy
-  certificate_arn   = var.load_balancer.certificate_arn
-  tags              = var.tags
-
-  default_action {
-    type = "fixed-response"
-
-    fixed_response {
-      content_type = "text/plain"
-      message_body = "No service answers here."
-      status_code  = "404"
-    }
-  }
+moved {
+  from = aws_lb.this[0]
+  to   = module.load_balancer[0].aws_lb.this
 }
 
-resource "aws_security_group" "load_balancer" {
-  count = var.load_balancer == null ? 0 : 1
-
-  name_prefix = "${local.name_prefix}-load-balancer-"
-  description = "Load balancer of ${local.name_prefix}"
-  vpc_id      = local.network.vpc_id
-  tags        = merge(var.tags, { Name = "${local.name_prefix}-load-balancer" })
-
-  lifecycle {
-    create_before_destroy = true
-  }
+moved {
+  from = aws_lb_listener.https[0]
+  to   = module.load_balancer[0].aws_lb_listener.https
 }
 
-resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
-  for_each = toset(try(var.load_balancer.ingress_cidr_blocks, []))
-
-  security_group_id = aws_security_group.load_balancer[0].id
-  description       = "HTTPS from ${each.key}"
-  ip_protocol       = "tcp"
-  from_port         = 443
-  to_port           = 443
-  cidr_ipv4         = each.key
-  tags              = var.tags
+moved {
+  from = aws_security_group.load_balancer[0]
+  to   = module.load_balancer[0].aws_security_group.this
 }
 
-resource "aws_wafv2_web_acl_association" "this" {
-  count = try(var.load_balancer.web_acl_arn, null) == null ? 0 : 1
+moved {
+  from = aws_vpc_security_group_ingress_rule.load_balancer
+  to   = module.load_balancer[0].aws_vpc_security_group_ingress_rule.https
+}
 
-  resource_arn = aws_lb.this[0].arn
-  web_acl_arn  = var.load_balancer.web_acl_arn
+moved {
+  from = aws_wafv2_web_acl_association.this[0]
+  to   = module.load_balancer[0].aws_wafv2_web_acl_association.this[0]
 }

@@ -10,10 +10,15 @@ locals {
   region      = data.aws_region.current.id
   name_prefix = "${var.project}-${var.environment}"
 
+  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+  log_retention_days = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
+
   # One path for every role, so that a policy can name the roles of this environment and no others.
   role_path = "/orch/${local.name_prefix}/"
 
   kms_key_arn = var.kms_key_arn == null ? aws_kms_key.this[0].arn : var.kms_key_arn
+
+  secret_arns = flatten([for service in values(var.services) : values(service.secrets)])
 
   network = var.existing_network == null ? {
     vpc_id             = module.network[0].vpc_id
@@ -37,10 +42,11 @@ module "network" {
   availability_zones   = coalesce(var.network.availability_zones, ["${local.region}a", "${local.region}b"])
   egress               = var.network.egress
   egress_in_every_zone = var.network.egress_in_every_zone
+  # ECS Exec asks for both when it encrypts its sessions (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html).
   endpoint_services = setunion(
     var.network.endpoint_services,
-    anytrue([for service in values(var.services) : length(service.secrets) > 0]) ? ["secretsmanager"] : [],
-    anytrue([for service in values(var.services) : service.enable_execute_command]) ? ["ssmmessages"] : [],
+    [for store in ["secretsmanager", "ssm"] : store if anytrue([for arn in local.secret_arns : strcontains(arn, ":${store}:")])],
+    anytrue([for service in values(var.services) : service.enable_execute_command]) ? ["kms", "ssmmessages"] : [],
   )
   public_subnets           = try(!var.load_balancer.internal, false)
   flow_log_traffic         = var.network.flow_log_traffic
@@ -107,17 +113,18 @@ module "iam" {
   source   = "../iam"
   for_each = var.services
 
-  name                     = "${local.name_prefix}-${each.key}"
-  account_id               = local.account_id
-  region                   = local.region
-  partition                = local.partition
-  path                     = local.role_path
-  permissions_boundary_arn = var.permissions_boundary_arn
-  repository_arn           = module.ecr[each.key].repository_arn
-  log_group_arn            = aws_cloudwatch_log_group.service[each.key].arn
-  secret_arns              = values(each.value.secrets)
-  secrets_kms_key_arns     = each.value.secrets_kms_key_arns
-  task_role_statements     = each.value.task_role_statements
+  name                          = "${local.name_prefix}-${each.key}"
+  account_id                    = local.account_id
+  region                        = local.region
+  partition                     = local.partition
+  path                          = local.role_path
+  permissions_boundary_arn      = var.permissions_boundary_arn
+  restrict_execution_role_trust = var.restrict_execution_role_trust
+  repository_arn                = module.ecr[each.key].repository_arn
+  log_group_arn                 = aws_cloudwatch_log_group.service[each.key].arn
+  secret_arns                   = values(each.value.secrets)
+  secrets_kms_key_arns          = each.value.secrets_kms_key_arns
+  task_role_statements          = each.value.task_role_statements
   execute_command = each.value.enable_execute_command ? {
     log_group_arn = aws_cloudwatch_log_group.exec.arn
     kms_key_arn   = local.kms_key_arn
@@ -163,8 +170,8 @@ module "ecs" {
   egress           = merge(local.network.https_egress, each.value.egress)
   load_balancer = one([
     for rule in each.value.load_balancer[*] : merge(rule, {
-      listener_arn      = aws_lb_listener.https[0].arn
-      security_group_id = aws_security_group.load_balancer[0].id
+      listener_arn      = module.load_balancer[0].listener_arn
+      security_group_id = module.load_balancer[0].security_group_id
     })
   ])
 }

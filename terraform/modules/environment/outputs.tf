@@ -48,5 +48,5 @@ output "security_group_ids" {
 
 output "load_balancer_dns_name" {
   description = "DNS name of the load balancer, or null where there is none."
-  value       = one(aws_lb.this[*].dns_name)
+  value       = one(module.load_balancer[*].dns_name)
 }

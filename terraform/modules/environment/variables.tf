@@ -7,6 +7,13 @@ variable "project" {
     condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) <= 20
     error_message = "The project must have at most 20 lower-case letters, digits and single hyphens, and start with a letter."
   }
+
+  # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html and
+  # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
+  validation {
+    condition     = !contains(["internal", "sg"], split("-", var.project)[0])
+    error_message = "The project must not start with sg- or internal-: AWS keeps these for names of its own. Choose another first word."
+  }
 }
 
 variable "environment" {
@@ -31,16 +38,33 @@ variable "permissions_boundary_arn" {
   description = "ARN of the permissions boundary of every role made here, or null for none."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9_+=,.@/-]+$", var.permissions_boundary_arn))
+    error_message = "The permissions boundary must be the full ARN of one policy, written like arn:aws:iam::ACCOUNT:policy/orch/demo-dev/boundary, without wildcards."
+  }
 }
 
 variable "kms_key_arn" {
   description = "ARN of the KMS key for images, logs and exec sessions; null makes one. A given key must admit CloudWatch Logs for /ecs/PREFIX/* and /vpc/PREFIX/*. Another key replaces the repositories."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[^*?]+$", var.kms_key_arn))
+    error_message = "The KMS key must be the full ARN of one key (arn:aws:kms:REGION:ACCOUNT:key/ID), not an alias."
+  }
+}
+
+variable "restrict_execution_role_trust" {
+  description = "Whether the execution roles' trust asks for aws:SourceAccount. AWS documents that condition for task roles; turn it off should ECS fail to assume the execution roles."
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "force_delete_repositories" {
-  description = "Whether destroying the environment may delete repositories that still hold images."
+  description = "Whether destroying a service or the environment may delete repositories that still hold images."
   type        = bool
   default     = false
   nullable    = false
@@ -76,6 +100,15 @@ variable "existing_network" {
     })), { internet = { cidr_ipv4 = "0.0.0.0/0" } })
   })
   default = null
+
+  validation {
+    condition = var.existing_network == null || try(
+      can(regex("^vpc-[0-9a-f]{8,17}$", var.existing_network.vpc_id)) && length(var.existing_network.private_subnet_ids) > 0 &&
+      alltrue([for id in concat(var.existing_network.private_subnet_ids, var.existing_network.public_subnet_ids) : can(regex("^subnet-[0-9a-f]{8,17}$", id))]),
+      false
+    )
+    error_message = "The existing network must name its VPC (vpc-…), at least one private subnet for the tasks, and each subnet by its id (subnet-…)."
+  }
 }
 
 variable "load_balancer" {
@@ -92,13 +125,8 @@ variable "load_balancer" {
   default = null
 
   validation {
-    condition     = var.load_balancer == null || try(length(var.load_balancer.ingress_cidr_blocks) > 0, false)
-    error_message = "The load balancer must name the address ranges that may reach it (0.0.0.0/0 for everyone)."
-  }
-
-  validation {
-    condition     = var.load_balancer == null || var.existing_network == null || try(var.load_balancer.internal || length(var.existing_network.public_subnet_ids) >= 2, false)
-    error_message = "An internet-facing load balancer in an existing network needs two public_subnet_ids in different zones."
+    condition     = var.load_balancer == null || var.existing_network == null || try(length(var.load_balancer.internal ? var.existing_network.private_subnet_ids : var.existing_network.public_subnet_ids) >= 2, false)
+    error_message = "A load balancer in an existing network needs two subnets in different zones: private_subnet_ids when it is internal, public_subnet_ids when it faces the internet."
   }
 }
 
@@ -179,29 +207,28 @@ variable "services" {
 
   validation {
     condition     = alltrue([for name in keys(var.services) : length("${var.project}-${var.environment}-${name}") <= 54])
-    error_message = "PROJECT-ENVIRONMENT-SERVICE may have at most 54 characters, so that the role names stay within IAM's 64. Shorten the service name."
+    error_message = "PROJECT-ENVIRONMENT-SERVICE may have at most 54 characters, so that the role names stay within IAM's 64. Shorten the name of ${join(", ", [for name in keys(var.services) : name if length("${var.project}-${var.environment}-${name}") > 54])}."
   }
 
   validation {
     condition     = alltrue([for service in values(var.services) : service.desired_count >= 0 && floor(service.desired_count) == service.desired_count])
-    error_message = "The desired count of each service must be a whole number, zero or more."
+    error_message = "The desired count of a service must be a whole number, zero or more. Correct that of ${join(", ", [for name, service in var.services : name if service.desired_count < 0 || floor(service.desired_count) != service.desired_count])}."
   }
 
-  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
   validation {
-    condition     = alltrue([for service in values(var.services) : contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], service.log_retention_days)])
-    error_message = "CloudWatch Logs keeps logs for 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653 days."
+    condition     = alltrue([for service in values(var.services) : contains(local.log_retention_days, service.log_retention_days)])
+    error_message = "CloudWatch Logs keeps logs for ${join(", ", local.log_retention_days)} days: choose one of these for ${join(", ", [for name, service in var.services : name if !contains(local.log_retention_days, service.log_retention_days)])}."
   }
 
   validation {
     condition     = var.load_balancer != null || alltrue([for service in values(var.services) : service.load_balancer == null])
-    error_message = "A service asks for the load balancer, but the environment has none: set load_balancer beside services."
+    error_message = "${join(", ", [for name, service in var.services : name if service.load_balancer != null])} must be reached through the load balancer, but the environment has none: set load_balancer beside services."
   }
 
   validation {
     condition = length(distinct([for service in values(var.services) : service.load_balancer.priority if service.load_balancer != null])) == length([
       for service in values(var.services) : service if service.load_balancer != null
     ])
-    error_message = "Services behind the load balancer must have different priorities."
+    error_message = "Services behind the load balancer must have different priorities, but two share one of ${join(", ", [for name, service in var.services : "${name} (${service.load_balancer.priority})" if service.load_balancer != null])}."
   }
 }

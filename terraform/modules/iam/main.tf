@@ -5,6 +5,12 @@ locals {
   ])
   ssm_arns = distinct([for arn in var.secret_arns : arn if split(":", arn)[2] == "ssm"])
 
+  # "*" stays possible for actions that know no resource. Those that read an application's data or lend it rights all
+  # know one, but for their List, Describe and random-number calls (AWS: Service Authorization Reference).
+  names_everything    = "^(\\*|arn:[^:]*:[^:]*:[^:]*:[^:]*:(\\*|\\*/\\*|(function|key|parameter|role|secret|stateMachine|table)[:/]\\*))$"
+  must_name_resources = "(?i)^((dynamodb|iam|kms|lambda|s3|secretsmanager|sqs|states):|ssm:G|sts:A)"
+  knows_no_resource   = "(?i):(List|Describe|GetRandomPassword$|GenerateRandom$)"
+
   has_task_policy = length(var.task_role_statements) > 0 || var.execute_command != null
 }
 

@@ -24,6 +24,11 @@ variable "region" {
   description = "The region of the VPC."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "The region must be written like eu-central-1."
+  }
 }
 
 variable "partition" {
@@ -31,6 +36,11 @@ variable "partition" {
   type        = string
   default     = "aws"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^aws(-[a-z]+)*$", var.partition))
+    error_message = "The partition must be written as in ARNs: aws, aws-cn or aws-us-gov."
+  }
 }
 
 variable "cidr_block" {
@@ -116,12 +126,23 @@ variable "flow_log_retention_days" {
   type        = number
   default     = 365
   nullable    = false
+
+  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.flow_log_retention_days)
+    error_message = "CloudWatch Logs keeps logs for 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653 days: choose one of these for the flow log."
+  }
 }
 
 variable "kms_key_arn" {
   description = "ARN of the KMS key that encrypts the flow log, or null for the service's own encryption. Its policy must admit the log group /vpc/NAME/flow."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[^*?]+$", var.kms_key_arn))
+    error_message = "The KMS key must be the full ARN of one key (arn:aws:kms:REGION:ACCOUNT:key/ID), not an alias."
+  }
 }
 
 variable "role_path" {
@@ -129,12 +150,22 @@ variable "role_path" {
   type        = string
   default     = "/"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^/([A-Za-z0-9._-]+/)*$", var.role_path))
+    error_message = "The path must start and end with a slash, like /orch/demo-dev/."
+  }
 }
 
 variable "permissions_boundary_arn" {
   description = "ARN of the permissions boundary of the flow log's role, or null for none."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9_+=,.@/-]+$", var.permissions_boundary_arn))
+    error_message = "The permissions boundary must be the full ARN of one policy, written like arn:aws:iam::ACCOUNT:policy/orch/demo-dev/boundary, without wildcards."
+  }
 }
 
 variable "tags" {

@@ -62,11 +62,21 @@ run "other_accounts_get_a_policy" {
   }
 }
 
+# The other messages name the repository, so they stay silent beside a bad name.
+run "refuses_a_bad_name" {
+  command = plan
+
+  variables {
+    name = "Demo/hello"
+  }
+
+  expect_failures = [var.name]
+}
+
 run "refuses_bad_input" {
   command = plan
 
   variables {
-    name                 = "Demo/hello"
     kms_key_arn          = "alias/ecr"
     keep_images          = 3
     untagged_expire_days = 0
@@ -74,7 +84,6 @@ run "refuses_bad_input" {
   }
 
   expect_failures = [
-    var.name,
     var.kms_key_arn,
     var.keep_images,
     var.untagged_expire_days,

@@ -100,6 +100,10 @@ run "skeleton_is_complete_and_never_runs" {
     error_message = "Without a load balancer there is no grace period: ECS refuses it."
   }
   assert {
+    condition     = [for rule in aws_vpc_security_group_egress_rule.this : [rule.from_port, rule.to_port, rule.ip_protocol]] == [[443, 443, "tcp"]]
+    error_message = "Tasks must get out by HTTPS only, unless more is listed."
+  }
+  assert {
     condition     = length(aws_vpc_security_group_ingress_rule.this) == 0 && length(aws_vpc_security_group_ingress_rule.load_balancer) == 0
     error_message = "Nothing may reach the tasks unless it is listed."
   }
@@ -156,79 +160,69 @@ run "a_worker_listens_on_no_port" {
   }
 }
 
-run "refuses_bad_input" {
+# Names and values that only look like secrets. In a URL, ${NAME} is for the application to fill in.
+run "harmless_environment_variables_pass" {
   command = plan
 
   variables {
-    name                    = "-hello"
-    cpu                     = 300
-    cpu_architecture        = "ARM"
-    user                    = "0:0"
-    environment             = { DB_PASSWORD = "hunter2" }
-    health_check            = { command = ["/hello"] }
-    stop_timeout_seconds    = 600
-    task_role_arn           = "arn:aws:iam::111111111111:role/orch/demo-dev/demo-dev-hello-execution"
-    minimum_healthy_percent = 100
-    maximum_percent         = 100
-    enable_execute_command  = true
-    subnet_ids              = []
-    ingress                 = { nobody = {} }
-    egress                  = {}
-    autoscaling             = { min_tasks = 4, max_tasks = 2 }
-    load_balancer = {
-      listener_arn      = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef"
-      security_group_id = "sg-0aaaaaaaaaaaaaaaa"
-      priority          = 10
+    environment = {
+      API_KEY_ARN          = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:key-a1b2c3"
+      COMMIT               = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"
+      DATABASE_URL         = "postgres://app:$${DB_PASSWORD}@db.internal:5432/app"
+      DB_PASSWORD_FILE     = "/run/secrets/db"
+      DB_SECRET            = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:db-a1b2c3"
+      EMPTY_TOKEN          = ""
+      LOG_FORMAT           = "user=%u password=***"
+      MAX_TOKENS           = "4096"
+      NEXT_TOKEN_URL       = "https://auth.example.com:8443/token?next=a@example.com"
+      OWNER                = "team:payments@example.com"
+      PARTITION_KEY        = "order"
+      PUBLIC_KEY           = "-----BEGIN PUBLIC KEY-----"
+      REQUIRE_PASSWORD     = "true"
+      SECRETS_MANAGER_PATH = "demo/db"
+      TOKEN_TTL_SECONDS    = "300"
     }
   }
 
-  expect_failures = [
-    var.name,
-    var.cpu,
-    var.cpu_architecture,
-    var.user,
-    var.environment,
-    var.health_check,
-    var.stop_timeout_seconds,
-    var.task_role_arn,
-    var.maximum_percent,
-    var.enable_execute_command,
-    var.subnet_ids,
-    var.ingress,
-    var.egress,
-    var.autoscaling,
-    var.load_balancer,
-  ]
+  assert {
+    condition     = length(jsondecode(aws_ecs_task_definition.skeleton.container_definitions)[0].environment) == 15
+    error_message = "Each harmless variable must reach the container."
+  }
 }
 
-# Each of these is wrong only beside another variable.
-run "refuses_what_does_not_fit_together" {
+# Validations use these patterns; a sample of each kind stands here, so that one run tests them all.
+run "secrets_are_recognised" {
   command = plan
 
-  variables {
-    cpu                     = 512
-    memory                  = 512
-    container_port          = 70000
-    minimum_healthy_percent = 50
-    maximum_percent         = 100
-    environment             = { DB = "plain" }
-    secrets                 = { DB = "arn:aws:ssm:eu-central-1:111111111111:parameter/db" }
+  assert {
+    condition = alltrue([
+      for name in [
+        "API_KEYS", "apiKey", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "client_secret", "DB_PASS",
+        "DB_PASSWORD", "dbPassword", "GITHUB_TOKEN", "MYSQL_PWD", "PGPASSWORD", "RAILS_MASTER_KEY", "SECRET_KEY_BASE",
+        "SIGNING_KEY", "TOKEN_2",
+      ] : can(regex(local.secret_name, name))
+    ])
+    error_message = "Each of these names announces a secret."
   }
 
-  expect_failures = [
-    var.memory,
-    var.container_port,
-    var.availability_zone_rebalancing,
-    var.secrets,
-  ]
-}
-
-run "refuses_a_secret_value_in_place_of_its_arn" {
-  command = plan
-
-  variables {
-    secrets = { DB = "hunter2" }
+  # Pieced together, so that no scanner takes them for real ones.
+  assert {
+    condition = alltrue([
+      for kind, value in {
+        "a GitHub token"                    = join("", ["gh", "p_", "0123456789abcdefghijABCDEFGHIJ012345"])
+        "a JSON web token"                  = join(".", ["Bearer eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiJkZW1vIn0", "c2lnbmF0dXJl"])
+        "a Slack token"                     = join("-", ["xoxb", "0123456789", "abcdef"])
+        "a Stripe key"                      = join("_", ["sk", "live", "0123456789abcdef"])
+        "a URL with a password"             = "postgres://app:hunter2@db.internal:5432/app"
+        "a password in a connection string" = "Server=db.internal;User Id=app;Password=hunter2;"
+        "a private key"                     = "-----BEGIN RSA PRIVATE KEY-----\nMIIB"
+        "an AWS access key id"              = "key=${join("", ["ASIA", "IOSFODNN7EXAMPLE"])}"
+      } : can(regex(local.secret_values[kind], value))
+    ])
+    error_message = "A value that looks like a secret must be recognised."
   }
-
-  expect_failures = [var.secrets]
+  assert {
+    condition     = length(local.secret_values) == 8
+    error_message = "Each kind of secret needs a sample above."
+  }
 }

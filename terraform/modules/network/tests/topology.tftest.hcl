@@ -92,22 +92,16 @@ run "a_third_zone_moves_no_address" {
   }
 }
 
-run "refuses_bad_input" {
+run "the_role_is_bounded" {
   command = plan
 
   variables {
-    cidr_block         = "10.0.0.0/28"
-    availability_zones = ["eu-central-1a"]
-    egress             = "internet"
-    endpoint_services  = ["logs"]
-    flow_log_traffic   = "SOME"
+    role_path                = "/orch/demo-dev/"
+    permissions_boundary_arn = "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary"
   }
 
-  expect_failures = [
-    var.cidr_block,
-    var.availability_zones,
-    var.egress,
-    var.endpoint_services,
-    var.flow_log_traffic,
-  ]
+  assert {
+    condition     = aws_iam_role.flow.permissions_boundary == "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary" && aws_iam_role.flow.path == "/orch/demo-dev/"
+    error_message = "The flow log's role must carry the boundary, under the given path."
+  }
 }

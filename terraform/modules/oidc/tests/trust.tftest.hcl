@@ -131,3 +131,27 @@ run "refuses_administrator_access" {
   }
   expect_failures = [var.roles]
 }
+
+run "refuses_a_workflow_without_a_ref" {
+  command = plan
+  variables {
+    roles = { loose = { description = "x", repository = "acme/demo", environments = ["prod"], job_workflow_refs = ["acme/ci"] } }
+  }
+  expect_failures = [var.roles]
+}
+
+run "refuses_a_role_name_that_iam_does_not_take" {
+  command = plan
+  variables {
+    roles = { "a role" = { description = "x", repository = "acme/demo", environments = ["prod"] } }
+  }
+  expect_failures = [var.roles]
+}
+
+run "refuses_a_session_that_iam_does_not_grant" {
+  command = plan
+  variables {
+    roles = { long = { description = "x", repository = "acme/demo", environments = ["prod"], max_session_seconds = 90000 } }
+  }
+  expect_failures = [var.roles]
+}
