@@ -86,7 +86,8 @@ class Statement:
 
 def partition_of(region: str) -> str:
     """The AWS partition that a region lies in."""
-    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    named = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
+    return next((partition for start, partition in named.items() if region.startswith(start)), "aws")
 
 
 def policy(role: Role, place: Place) -> dict[str, Any]:
@@ -225,6 +226,7 @@ _READ_RESOURCES = (
             "ec2:DescribeInternetGateways",
             "ec2:DescribeNatGateways",
             "ec2:DescribeNetworkAcls",
+            "ec2:DescribeNetworkInterfaces",
             "ec2:DescribePrefixLists",
             "ec2:DescribeRouteTables",
             "ec2:DescribeSecurityGroupRules",
@@ -306,9 +308,6 @@ _WRITE_NETWORK = (
             "ec2:CreateSubnet",
             "ec2:CreateVpc",
             "ec2:CreateVpcEndpoint",
-            "ec2:DescribeNetworkInterfaces",
-            # The network interface of a NAT gateway has no tags of ours.
-            "ec2:DisassociateAddress",
             # The default security group has none before its rules are revoked.
             "ec2:RevokeSecurityGroupEgress",
             "ec2:RevokeSecurityGroupIngress",
@@ -330,11 +329,20 @@ _WRITE_NETWORK = (
             "ec2:DetachInternetGateway",
             "ec2:DisassociateRouteTable",
             "ec2:ModifyVpcAttribute",
+            "ec2:ModifyVpcEndpoint",
             "ec2:ReleaseAddress",
         ),
         conditions=(_HERE, *_OURS),
     ),
+    # Terraform does this first where an address is still in use. The network interface of a NAT gateway has no tags of ours.
+    Statement(
+        "FreeAddresses",
+        ("ec2:DisassociateAddress",),
+        conditions=(_HERE,),
+        implied_by=("ec2:ReleaseAddress",),
+    ),
     Statement("TagNewNetwork", ("ec2:CreateTags",), (_EC2 + ":*/*",), conditions=_MADE_OURS),
+    Statement("TagOwnNetwork", ("ec2:CreateTags", "ec2:DeleteTags"), (_EC2 + ":*/*",), conditions=_OURS),
 )
 
 _WRITE_SERVICES = (
@@ -355,7 +363,9 @@ _WRITE_SERVICES = (
             "ecs:CreateService",
             "ecs:DeleteCluster",
             "ecs:DeleteService",
+            "ecs:ListTagsForResource",
             "ecs:TagResource",
+            "ecs:UntagResource",
             "ecs:UpdateService",
         ),
         (_CLUSTER, _EVERY_SERVICE, _EVERY_FAMILY),
@@ -368,12 +378,19 @@ _WRITE_SERVICES = (
             "ecr:DeleteRepository",
             "ecr:PutLifecyclePolicy",
             "ecr:TagResource",
+            "ecr:UntagResource",
         ),
         (_EVERY_REPOSITORY,),
     ),
     Statement(
         "ChangeLogGroups",
-        ("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"),
+        (
+            "logs:CreateLogGroup",
+            "logs:DeleteLogGroup",
+            "logs:PutRetentionPolicy",
+            "logs:TagResource",
+            "logs:UntagResource",
+        ),
         _EVERY_LOG_GROUP,
     ),
     Statement(
@@ -384,6 +401,7 @@ _WRITE_SERVICES = (
             "application-autoscaling:PutScalingPolicy",
             "application-autoscaling:RegisterScalableTarget",
             "application-autoscaling:TagResource",
+            "application-autoscaling:UntagResource",
         ),
         (_EVERY_SCALABLE_TARGET,),
     ),
@@ -400,7 +418,11 @@ _WRITE_LOAD_BALANCER = (
             "elasticloadbalancing:DeleteListener",
             "elasticloadbalancing:DeleteLoadBalancer",
             "elasticloadbalancing:DeleteRule",
+            "elasticloadbalancing:ModifyListener",
             "elasticloadbalancing:ModifyLoadBalancerAttributes",
+            "elasticloadbalancing:ModifyRule",
+            "elasticloadbalancing:RemoveTags",
+            "elasticloadbalancing:SetRulePriorities",
         ),
         _LOAD_BALANCER,
     ),
@@ -412,7 +434,13 @@ _WRITE_LOAD_BALANCER = (
     ),
     Statement(
         "ChangeTargetGroups",
-        ("elasticloadbalancing:DeleteTargetGroup", "elasticloadbalancing:ModifyTargetGroupAttributes"),
+        (
+            "elasticloadbalancing:AddTags",
+            "elasticloadbalancing:DeleteTargetGroup",
+            "elasticloadbalancing:ModifyTargetGroup",
+            "elasticloadbalancing:ModifyTargetGroupAttributes",
+            "elasticloadbalancing:RemoveTags",
+        ),
         (_EVERY_TARGET_GROUP,),
         _OURS,
     ),
@@ -439,7 +467,14 @@ _WRITE_IDENTITY = (
     ),
     Statement(
         "ChangeRoles",
-        ("iam:DeleteRole", "iam:ListInstanceProfilesForRole", "iam:TagRole"),
+        (
+            "iam:DeleteRole",
+            "iam:ListInstanceProfilesForRole",
+            "iam:TagRole",
+            "iam:UntagRole",
+            # Whoever a role lets in has no more than the boundary.
+            "iam:UpdateAssumeRolePolicy",
+        ),
         (_EVERY_ROLE,),
     ),
     Statement(
@@ -489,7 +524,12 @@ _WRITE_KEYS = (
     # KMS may take minutes to see new tags, so what a new key needs at once asks for none.
     # https://docs.aws.amazon.com/kms/latest/developerguide/abac.html
     Statement("SetUpKeys", ("kms:CreateAlias", "kms:DeleteAlias", "kms:EnableKeyRotation"), (_EVERY_KEY,)),
-    Statement("RemoveOwnKeys", ("kms:ScheduleKeyDeletion",), (_EVERY_KEY,), _OURS),
+    Statement(
+        "ChangeOwnKeys",
+        ("kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource"),
+        (_EVERY_KEY,),
+        _OURS,
+    ),
     Statement("SetKeyPolicies", ("kms:PutKeyPolicy",), (_EVERY_KEY,), _OURS, implied_by=("kms:CreateKey",)),
     # https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
     Statement(

@@ -64,7 +64,7 @@ Name = Annotated[
     _Pattern(r"[a-z][a-z0-9-]{0,31}", "must be at most 32 lower-case letters, digits, hyphens, letter first"),
 ]
 AccountId = Annotated[str, _Pattern(r"\d{12}", "must be the 12 digits of an AWS account id")]
-Region = Annotated[str, _Pattern(r"[a-z]{2}(-[a-z]+)+-\d", "must be an AWS region such as eu-central-1")]
+Region = Annotated[str, _Pattern(r"[a-z]+(-[a-z]+)+-\d", "must be an AWS region such as eu-central-1")]
 # https://docs.github.com/en/actions/reference/security/oidc: repositories made after 15 July 2026 send both ids along.
 Repository = Annotated[
     str,

@@ -23,7 +23,7 @@ variable "region" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    condition     = can(regex("^[a-z]+(-[a-z]+)+-[0-9]$", var.region))
     error_message = "The region must be written like eu-central-1."
   }
 }

@@ -131,3 +131,39 @@ def test_each_environment_applies_in_its_own_account(project: Project, env):
 def test_a_plan_right_after_is_empty(project: Project, env):
     done = project.orch("plan", "--env", env, "--sandbox", "--detailed-exitcode")
     assert done.stdout == f"Plan for {env}: no changes\n"
+
+
+BAD_SERVICES = """services = {
+  this-name-is-longer-than-we-allow-it = { container_port = 8080 }
+  crowded = { cpu = 256, memory = 4096 }
+  leaky   = { environment = { DATABASE_PASSWORD = "hunter2-canary" } }
+  keyed   = { environment = { SETTINGS = "AKIAIOSFODNN7EXAMPLE" } }
+"""
+
+
+def refused_plan(project: Project) -> str:
+    """What a plan of staging that Terraform refuses says, as one line."""
+    done = project.orch("plan", "--env", "staging", "--sandbox", code=1)
+    assert "hunter2-canary" not in done.stdout + done.stderr
+    assert "AKIAIOSFODNN7EXAMPLE" not in done.stdout + done.stderr
+    assert "terraform plan failed in" in done.stderr
+    return " ".join(done.stderr.split())
+
+
+def test_bad_input_is_stopped_at_plan_with_what_to_do(project: Project):
+    tfvars = "terraform/envs/staging/terraform.tfvars"
+    project.edit(tfvars, "services = {", BAD_SERVICES)
+    # Terraform checks nothing else that mentions the name before the name is right.
+    assert (
+        'The service name "this-name-is-longer-than-we-allow-it" is too long or has a wrong character: it must have'
+        " 2 to 32 lower-case letters" in refused_plan(project)
+    )
+    project.edit(tfvars, "this-name-is-longer-than-we-allow-it", "fine")
+    said = refused_plan(project)
+    for expected in (
+        "Service crowded: Fargate does not offer 4096 MiB with 256 CPU units. Choose a memory it offers with",
+        "Service leaky: environment gives a literal value to DATABASE_PASSWORD",
+        "Store the value in Secrets Manager or SSM, and put its ARN under that name in secrets",
+        "Service keyed: environment holds what looks like a secret: SETTINGS",
+    ):
+        assert expected in said

@@ -361,11 +361,13 @@ def test_bootstrap_can_be_taken_back(story):
 
 def test_every_call_is_granted_to_the_role_that_makes_it(story):
     denied = sorted(
-        f"{role}: {request}"
-        for role, request in made_requests(story.project)
-        if not authorization.allows(permissions.policy(role, PLACE), request)
+        {
+            f"{role}: {request}"
+            for role, request in made_requests(story.project)
+            if not authorization.allows(permissions.policy(role, PLACE), request)
+        }
     )
-    assert denied == []
+    assert not denied, "\n".join(denied)
 
 
 def test_every_granted_action_is_used(story):
@@ -379,7 +381,7 @@ def test_every_granted_action_is_used(story):
         for action in statement.actions
         if statement.effect == "Allow" and not is_used(statement, action, used[role])
     ]
-    assert unused == []
+    assert not unused, "\n".join(unused)
 
 
 def is_used(statement: Statement, action: str, used: set[str]) -> bool:

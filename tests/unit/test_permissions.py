@@ -267,6 +267,20 @@ def test_names_and_sids_are_as_iam_wants_them():
     assert "RollOutMailWorker" in json.dumps(permissions.policy(Role.DEPLOY, PLACE))
 
 
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("eu-central-1", "aws"),
+        ("us-east-1", "aws"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("cn-north-1", "aws-cn"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ],
+)
+def test_a_region_tells_its_partition(region, partition):
+    assert permissions.partition_of(region) == partition
+
+
 def test_the_longest_names_stay_within_iams_quotas():
     """10,240 characters for a role's inline policies, 6,144 for a managed one; white space is not counted."""
 

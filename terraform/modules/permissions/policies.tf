@@ -33,6 +33,7 @@ data "aws_iam_policy_document" "plan" {
       "ec2:DescribeInternetGateways",
       "ec2:DescribeNatGateways",
       "ec2:DescribeNetworkAcls",
+      "ec2:DescribeNetworkInterfaces",
       "ec2:DescribePrefixLists",
       "ec2:DescribeRouteTables",
       "ec2:DescribeSecurityGroupRules",
@@ -210,8 +211,6 @@ data "aws_iam_policy_document" "apply" {
       "ec2:CreateSubnet",
       "ec2:CreateVpc",
       "ec2:CreateVpcEndpoint",
-      "ec2:DescribeNetworkInterfaces",
-      "ec2:DisassociateAddress",
       "ec2:RevokeSecurityGroupEgress",
       "ec2:RevokeSecurityGroupIngress",
     ]
@@ -239,6 +238,7 @@ data "aws_iam_policy_document" "apply" {
       "ec2:DetachInternetGateway",
       "ec2:DisassociateRouteTable",
       "ec2:ModifyVpcAttribute",
+      "ec2:ModifyVpcEndpoint",
       "ec2:ReleaseAddress",
     ]
     resources = ["*"]
@@ -263,6 +263,18 @@ data "aws_iam_policy_document" "apply" {
   }
 
   statement {
+    sid       = "FreeAddresses"
+    actions   = ["ec2:DisassociateAddress"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [var.region]
+    }
+  }
+
+  statement {
     sid       = "TagNewNetwork"
     actions   = ["ec2:CreateTags"]
     resources = ["arn:${var.partition}:ec2:${var.region}:${var.account_id}:*/*"]
@@ -276,6 +288,27 @@ data "aws_iam_policy_document" "apply" {
     condition {
       test     = "StringEquals"
       variable = "aws:RequestTag/Environment"
+      values   = [var.environment]
+    }
+  }
+
+  statement {
+    sid = "TagOwnNetwork"
+    actions = [
+      "ec2:CreateTags",
+      "ec2:DeleteTags",
+    ]
+    resources = ["arn:${var.partition}:ec2:${var.region}:${var.account_id}:*/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Project"
+      values   = [var.project]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Environment"
       values   = [var.environment]
     }
   }
@@ -326,7 +359,9 @@ data "aws_iam_policy_document" "apply" {
       "ecs:CreateService",
       "ecs:DeleteCluster",
       "ecs:DeleteService",
+      "ecs:ListTagsForResource",
       "ecs:TagResource",
+      "ecs:UntagResource",
       "ecs:UpdateService",
     ]
     resources = [
@@ -344,6 +379,7 @@ data "aws_iam_policy_document" "apply" {
       "ecr:DeleteRepository",
       "ecr:PutLifecyclePolicy",
       "ecr:TagResource",
+      "ecr:UntagResource",
     ]
     resources = ["arn:${var.partition}:ecr:${var.region}:${var.account_id}:repository/${local.prefix}/*"]
   }
@@ -355,6 +391,7 @@ data "aws_iam_policy_document" "apply" {
       "logs:DeleteLogGroup",
       "logs:PutRetentionPolicy",
       "logs:TagResource",
+      "logs:UntagResource",
     ]
     resources = [
       "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.prefix}/*",
@@ -370,6 +407,7 @@ data "aws_iam_policy_document" "apply" {
       "application-autoscaling:PutScalingPolicy",
       "application-autoscaling:RegisterScalableTarget",
       "application-autoscaling:TagResource",
+      "application-autoscaling:UntagResource",
     ]
     resources = ["arn:${var.partition}:application-autoscaling:${var.region}:${var.account_id}:scalable-target/*"]
   }
@@ -384,7 +422,11 @@ data "aws_iam_policy_document" "apply" {
       "elasticloadbalancing:DeleteListener",
       "elasticloadbalancing:DeleteLoadBalancer",
       "elasticloadbalancing:DeleteRule",
+      "elasticloadbalancing:ModifyListener",
       "elasticloadbalancing:ModifyLoadBalancerAttributes",
+      "elasticloadbalancing:ModifyRule",
+      "elasticloadbalancing:RemoveTags",
+      "elasticloadbalancing:SetRulePriorities",
     ]
     resources = [
       "arn:${var.partition}:elasticloadbalancing:${var.region}:${var.account_id}:loadbalancer/app/${local.prefix}/*",
@@ -417,8 +459,11 @@ data "aws_iam_policy_document" "apply" {
   statement {
     sid = "ChangeTargetGroups"
     actions = [
+      "elasticloadbalancing:AddTags",
       "elasticloadbalancing:DeleteTargetGroup",
+      "elasticloadbalancing:ModifyTargetGroup",
       "elasticloadbalancing:ModifyTargetGroupAttributes",
+      "elasticloadbalancing:RemoveTags",
     ]
     resources = ["arn:${var.partition}:elasticloadbalancing:${var.region}:${var.account_id}:targetgroup/*/*"]
 
@@ -481,6 +526,8 @@ data "aws_iam_policy_document" "apply" {
       "iam:DeleteRole",
       "iam:ListInstanceProfilesForRole",
       "iam:TagRole",
+      "iam:UntagRole",
+      "iam:UpdateAssumeRolePolicy",
     ]
     resources = ["arn:${var.partition}:iam::${var.account_id}:role/orch/${local.prefix}/*"]
   }
@@ -563,8 +610,12 @@ data "aws_iam_policy_document" "apply" {
   }
 
   statement {
-    sid       = "RemoveOwnKeys"
-    actions   = ["kms:ScheduleKeyDeletion"]
+    sid = "ChangeOwnKeys"
+    actions = [
+      "kms:ScheduleKeyDeletion",
+      "kms:TagResource",
+      "kms:UntagResource",
+    ]
     resources = ["arn:${var.partition}:kms:${var.region}:${var.account_id}:key/*"]
 
     condition {

@@ -78,7 +78,7 @@ variable "region" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    condition     = can(regex("^[a-z]+(-[a-z]+)+-[0-9]$", var.region))
     error_message = "The region must be written like eu-central-1."
   }
 }
@@ -90,8 +90,8 @@ variable "partition" {
   nullable    = false
 
   validation {
-    condition     = contains(["aws", "aws-cn", "aws-us-gov"], var.partition)
-    error_message = "The partition must be aws, aws-cn or aws-us-gov."
+    condition     = can(regex("^aws(-[a-z]+)*$", var.partition))
+    error_message = "The partition must be written as in ARNs: aws, aws-cn or aws-us-gov."
   }
 }
 
