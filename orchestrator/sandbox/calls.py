@@ -90,8 +90,8 @@ def _s3_operations() -> tuple[tuple[str, bool, bool, frozenset[str], str], ...]:
     model = Loader().load_service_model("s3", "service-2")
     found = []
     for name, operation in model["operations"].items():
-        if name in {"CopyObject", "UploadPartCopy", "ListObjects"}:
-            continue  # told apart by a header, or needs the same right as its newer form
+        if name in {"CopyObject", "UploadPartCopy", "ListObjects", "ListDirectoryBuckets"}:
+            continue  # told apart by a header or a host, or needs the same right as its newer form
         path, _, query = operation["http"]["requestUri"].partition("?")
         keys = {part.partition("=")[0] for part in query.split("&") if part} - {"list-type"}
         shape = model["shapes"][operation["input"]["shape"]] if "input" in operation else {}
