@@ -322,7 +322,14 @@ def policy(
 
     settings = _load_settings(project)
     place = settings.place(settings.environment(env))
-    typer.echo(json.dumps(permissions.policy(role, place), indent=2))
+    document = permissions.policy(role, place)
+    typer.echo(json.dumps(document, indent=2))
+    if len(json.dumps(document, separators=(",", ":"))) > permissions.INLINE_QUOTA:
+        typer.echo(
+            f"! IAM takes no more than {permissions.INLINE_QUOTA:,} characters in a role's inline policies\n"
+            "  → attach the statements of the role plan as a managed policy, and the rest inline, as terraform/bootstrap does",
+            err=True,
+        )
     return 0
 
 

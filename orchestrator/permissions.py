@@ -20,6 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 
 
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+INLINE_QUOTA = 10_240
+
+
 class Role(enum.StrEnum):
     """The four roles of an environment's pipeline."""
 
@@ -558,8 +562,7 @@ _KEEP_DATA = Statement(
 )
 
 _READS = (*_READ_STATE, _LOCK_STATE, *_READ_RESOURCES)
-# Apart from the reads, because both together exceed the 10,240 characters that IAM allows in a role's inline policies:
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+# Apart from the reads, because both together exceed what IAM allows in a role's inline policies.
 WRITES = (
     Statement("WriteState", ("s3:PutObject",), (_STATE,)),
     *_WRITE_NETWORK,

@@ -91,6 +91,9 @@ def test_a_policy_is_printed_for_each_role_and_no_other(project):
     assert printed.stderr == ""
     sids = [statement["Sid"] for statement in document["Statement"]]
     assert {"RegisterRevisions", "RollOutHello"} <= set(sids)
+    apply = project.orch("policy", "--env", "prod", "--role", "apply")
+    assert "KeepWhatHoldsData" in apply.stdout
+    assert "10,240 characters in a role's inline policies" in apply.stderr
     refused = project.orch("policy", "--env", "prod", "--role", "admin", code=2).stderr
     assert "admin" in refused
     assert all(role in refused for role in ("plan", "push", "apply", "deploy"))
