@@ -19,7 +19,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 INLINE_QUOTA = 10_240
 
