@@ -24,12 +24,14 @@ endif
 demo: setup-demo ## Ship the example to an AWS that runs on this machine, twice
 	@scripts/demo
 
-# A test file stays with one worker, in order: the e2e files each tell a story on a sandbox of their own.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# A test file stays with one worker, in order: the e2e files each tell a story on a sandbox of their own. They wait more than
+# they compute (the AWS provider sleeps), hence three workers on two cores, and the longest story goes first.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+LONGEST := tests/e2e/test_permissions.py tests/e2e
 
 .PHONY: test
 test: lint scan ## Everything CI checks: lint, the security scanners, then all tests
-	@scripts/tests tests $(PARALLEL)
+	@scripts/tests $(LONGEST) tests $(PARALLEL)
 
 .PHONY: lint
 lint: setup-test ## Ruff, mypy, import contracts, Terraform's formatting
@@ -45,7 +47,7 @@ unit: setup-test ## Tests of pure functions
 contract: setup-test ## Tests against real Terraform, real registries and the sandbox
 	@scripts/tests tests/contract $(PARALLEL)
 e2e: setup-test ## Tests through the command orch
-	@scripts/tests tests/e2e $(PARALLEL)
+	@scripts/tests $(LONGEST) $(PARALLEL)
 
 .PHONY: bench
 bench: setup-demo ## Measure orch side by side with plain Terraform
