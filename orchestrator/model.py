@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Verdict(enum.StrEnum):
@@ -52,31 +52,94 @@ class Action(enum.StrEnum):
     READ = "read"
 
 
+class Masked(enum.Enum):
+    """What stands in place of a value in a plan; nothing leads from it back to the value."""
+
+    SENSITIVE = "(sensitive)"
+    UNKNOWN = "(known after apply)"
+    ABSENT = "(absent)"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+# A value of a plan in which every secret is replaced already: JSON, with Masked anywhere inside.
+Value: TypeAlias = "bool | int | float | str | Sequence[Value] | Mapping[str, Value] | Masked | None"
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One thing that changes in a resource: an attribute by its path (`memory`, `tags.Team`), or what it means (`container web:
+    image`, `statement Pull: actions`). A side that was not there is Masked.ABSENT; two sensitive sides may differ all the same.
+    """
+
+    label: str
+    before: Value
+    after: Value
+    forces_replacement: bool = False
+
+
 @dataclass(frozen=True)
 class Change:
-    """One resource that a plan changes. No attribute values: those may hold secrets."""
+    """One resource that a plan changes, with nothing in it that is secret.
+
+    `reason` is Terraform's (`replace_because_cannot_update`), `previous_address` that of a move, `import_id` that of an import.
+    `widenings` are sentences on rights that grow: an action or resource more, a wildcard, a trust that lets more in.
+    """
 
     address: str
     action: Action
     type: str = ""
+    reason: str = ""
+    previous_address: str = ""
+    import_id: str = ""
+    details: tuple[Detail, ...] = ()
+    widenings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputChange:
+    """One output of the root module that changes."""
+
+    name: str
+    action: Action
+    before: Value = Masked.ABSENT
+    after: Value = Masked.ABSENT
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A check block, precondition or postcondition that did not pass. A failed check does not stop an apply."""
+
+    address: str
+    status: str
+    messages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `terraform plan` found, without values.
+    """What `terraform plan` found, with every secret replaced.
 
-    `is_applicable` is Terraform's own word that there is something to apply, outputs included; `contract` is the planned
-    value of the output `orch` as far as it is known before apply. `undeletable` are the resources to be deleted that AWS
-    will refuse to delete as they stand, each with the reason.
+    `drift` is what somebody else changed and this configuration depends on. `is_applicable` is Terraform's own word that there
+    is something to apply, outputs included; a plan that is errored can be shown but not applied. `contract` is the planned
+    value of the output `orch` as far as it is known before apply. `undeletable` are the resources to be deleted that AWS will
+    refuse to delete as they stand, each with the reason.
     """
 
     changes: tuple[Change, ...]
-    drifted: tuple[str, ...]
-    output_changes: tuple[str, ...]
+    drift: tuple[Change, ...]
+    output_changes: tuple[OutputChange, ...]
     is_applicable: bool
     terraform_version: str
     contract: Mapping[str, object]
     undeletable: tuple[str, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    is_errored: bool = False
+
+    @property
+    def widenings(self) -> tuple[tuple[str, str], ...]:
+        """Every right that grows, as (address, sentence)."""
+        return tuple((change.address, text) for change in self.changes for text in change.widenings)
 
     def count(self, action: Action) -> int:
         return sum(change.action is action for change in self.changes)

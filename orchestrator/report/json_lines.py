@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.events import Event, PlanReady, Released
+from orchestrator.model import Masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 def line(event: Event) -> str:
     """One event as one line, e.g. `{"type": "step_finished", "name": "plan", …}`."""
     kind = _CAPITAL.sub("_", type(event).__name__).lower()
-    return json.dumps({"type": kind, **_members(event)})
+    return json.dumps({"type": kind, **_members(event)}, default=_plain)
 
 
 def value_line(value: Any) -> str:
@@ -32,6 +33,12 @@ def error_line(message: str, hint: str, details: tuple[str, ...], exit_code: int
     return json.dumps(
         {"type": "error", "message": message, "hint": hint, "details": list(details), "exit_code": exit_code}
     )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Masked):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _members(event: Event) -> Mapping[str, Any]:

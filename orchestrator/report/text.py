@@ -108,9 +108,9 @@ def plan_lines(environment: str, plan: Plan) -> list[str]:
     changes = sorted(plan.changes, key=lambda change: (order.index(change.action), change.address))
     lines = [f"Plan for {environment}: {plan.summary}"]
     lines += [f"  {_SYMBOLS[change.action]} {change.address} ({change.action})" for change in changes]
-    lines += [f"  ~ output {name}" for name in plan.output_changes]
-    if plan.drifted:
-        lines.append(f"Changed outside Terraform: {', '.join(plan.drifted)}")
+    lines += [f"  ~ output {output.name}" for output in plan.output_changes]
+    if plan.drift:
+        lines.append(f"Changed outside Terraform: {', '.join(change.address for change in plan.drift)}")
     return lines
 
 

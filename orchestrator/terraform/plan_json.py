@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.model import Action, Change, Plan
+from orchestrator.model import Action, Change, OutputChange, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +33,9 @@ def decode(data: Mapping[str, Any]) -> Plan:
     """The plan in the JSON of `terraform show -json PLANFILE`."""
     return Plan(
         changes=tuple(change for item in data.get("resource_changes", ()) if (change := _change(item))),
-        drifted=_drifted(data),
+        drift=_drift(data),
         output_changes=tuple(
-            name
+            OutputChange(name, _ACTIONS[tuple(change["actions"])])
             for name, change in data.get("output_changes", {}).items()
             if change.get("actions") != ["no-op"]
         ),
@@ -92,7 +92,7 @@ def _undeletable(data: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _drifted(data: Mapping[str, Any]) -> tuple[str, ...]:
+def _drift(data: Mapping[str, Any]) -> tuple[Change, ...]:
     """Resources that somebody else changed in a way that this configuration depends on, as Terraform itself selects them.
 
     A refresh alone turns null into {}, or fills in what other resources added: neither is drift.
@@ -110,7 +110,8 @@ def _drifted(data: Mapping[str, Any]) -> tuple[str, ...]:
         )
         owned = _OWNED_BY_ORCH.get(item.get("type", ""), frozenset())
         if change.get("after") is None or _changed(change) & attributes - owned:
-            found.append(item["address"])
+            action = Action.DELETE if change.get("after") is None else Action.UPDATE
+            found.append(Change(item["address"], action, str(item.get("type", ""))))
     return tuple(found)
 
 

@@ -42,7 +42,7 @@ def test_a_replace_counts_once_and_forget_is_visible():
 def test_outputs_alone_are_changes():
     data = {"output_changes": {"x": {"actions": ["update"]}, "y": {"actions": ["no-op"]}}, "applyable": True}
     plan = plan_json.decode(data)
-    assert plan.output_changes == ("x",)
+    assert [(output.name, output.action) for output in plan.output_changes] == [("x", Action.UPDATE)]
     assert plan.summary == "1 output to change"
 
 
@@ -90,7 +90,7 @@ def test_drift_is_what_somebody_else_changed(kind, before, after, is_drift):
         "relevant_attributes": relevant,
         "applyable": False,
     }
-    assert plan_json.decode(data).drifted == ((address,) if is_drift else ())
+    assert [change.address for change in plan_json.decode(data).drift] == ([address] if is_drift else [])
 
 
 def test_the_contract_is_known_as_far_as_the_plan_knows_it():

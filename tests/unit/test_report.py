@@ -22,6 +22,7 @@ from orchestrator.model import (
     Change,
     Destroyed,
     Image,
+    OutputChange,
     Plan,
     Release,
     ServiceStatus,
@@ -35,8 +36,8 @@ PLAN = Plan(
         Change("aws_b.old", Action.DELETE),
         Change("aws_c.c", Action.REPLACE),
     ),
-    ("aws_d.drifted",),
-    ("orch",),
+    (Change("aws_d.drifted", Action.UPDATE),),
+    (OutputChange("orch", Action.CREATE),),
     is_applicable=True,
     terraform_version="1.11.4",
     contract={"account_id": "111111111111"},
@@ -154,7 +155,9 @@ def test_json_lines_are_objects_with_a_type_and_no_plan_values():
     assert (released["verdict"], released["exit_code"]) == ("SUCCEEDED", 0)
     plan = json.loads(json_lines.line(PlanReady("dev", PLAN)))
     assert plan["type"] == "plan_ready"
-    assert plan["changes"][0] == {"address": "aws_a.new", "action": "create", "type": ""}
+    assert plan["changes"][0]["address"] == "aws_a.new"
+    assert plan["changes"][0]["action"] == "create"
+    assert plan["output_changes"][0]["after"] == "(absent)"
     assert "contract" not in plan
 
 
