@@ -198,6 +198,15 @@ def apply(
             help="Roll out this image instead of building one; may be repeated.",
         ),
     ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--override", metavar="RULE", help="Open this gate of the environment; may be repeated."
+        ),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it goes into the release record.")
+    ] = "",
     project: ProjectOption = None,
     sandbox: SandboxOption = False,
     output: OutputOption = Output.TEXT,
@@ -205,12 +214,13 @@ def apply(
 ) -> int:
     """Bring an environment to what this checkout says: infrastructure, image, rollout, verdict."""
     run = _Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    from orchestrator.model import Override
     from orchestrator.operations import apply as applying
 
     releases = applying.apply(
         run.settings,
         run.environment,
-        applying.Options(tuple(image or ())),
+        applying.Options(tuple(image or ()), tuple(Override(rule, reason) for rule in override or ())),
         session=run.session,
         environ=run.environ,
         steps=run.steps,

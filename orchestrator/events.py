@@ -63,6 +63,16 @@ class PlanReady:
 
 
 @dataclass(frozen=True)
+class GateShut:
+    """A gate that refuses the plan: its rule, why, and the addresses it is about."""
+
+    environment: str
+    rule: str
+    sentence: str
+    about: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RolloutProgress:
     """Counts of our deployment, whenever they changed."""
 
@@ -106,6 +116,7 @@ Event = (
     | ResourceProgress
     | OutputLine
     | PlanReady
+    | GateShut
     | RolloutProgress
     | ServiceEvent
     | Warned

@@ -156,6 +156,14 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Override:
+    """A gate that somebody opened knowingly, and why."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Image:
     """A repository and a digest: the only way a task definition names an image."""
 
@@ -283,6 +291,7 @@ class Release:
     actor: str
     started_at: str
     durations_s: Mapping[str, float]
+    overrides: tuple[Override, ...] = ()
 
     @property
     def revision(self) -> str:

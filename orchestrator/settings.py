@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -173,6 +174,89 @@ class ServiceSettings(_Table):
     )
 
 
+class FreezeSettings(_Table):
+    """A time in which nothing is applied: from `start` to `end`, or for `hours` from each time that `cron` names."""
+
+    name: str = Field(min_length=1, description="What a refusal calls it, such as `holidays`.")
+    start: datetime | date | None = Field(
+        default=None, description="First day, or local time, of the freeze."
+    )
+    end: datetime | date | None = Field(
+        default=None, description="Last day (the whole of it), or local time."
+    )
+    cron: str | None = Field(
+        default=None, description="When it starts, again and again: minute hour day month weekday."
+    )
+    hours: float | None = Field(default=None, gt=0, le=24 * 366, description="How long it lasts from there.")
+    time_zone: str = Field(default="UTC", description="Time zone of all of these, such as Europe/Berlin.")
+
+    @model_validator(mode="after")
+    def _is_one_of_both_forms(self) -> FreezeSettings:
+        from zoneinfo import ZoneInfo
+
+        from cronsim import CronSim, CronSimError
+
+        is_dates = self.start is not None and self.end is not None
+        is_cron = self.cron is not None and self.hours is not None
+        given = sum(value is not None for value in (self.start, self.end, self.cron, self.hours))
+        if given != 2 or not (is_dates or is_cron):
+            raise ValueError("needs either start and end, or cron and hours")
+        try:
+            zone = ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(
+                f"there is no time zone {self.time_zone!r}; write one such as Europe/Berlin"
+            ) from None
+        if self.cron is not None:
+            try:
+                CronSim(self.cron, datetime(2026, 1, 1, tzinfo=zone))
+            except CronSimError as error:
+                raise ValueError(f"cron {self.cron!r} is not valid: {error}") from None
+        if is_dates and self.bounds()[0] >= self.bounds()[1]:
+            raise ValueError("end must come after start")
+        return self
+
+    def bounds(self) -> tuple[datetime, datetime]:
+        """Start and end of a freeze by dates, in its time zone; a day counts whole."""
+        from zoneinfo import ZoneInfo
+
+        zone = ZoneInfo(self.time_zone)
+
+        def moment(value: datetime | date | None, *, is_end: bool) -> datetime:
+            if isinstance(value, datetime):
+                return value if value.tzinfo else value.replace(tzinfo=zone)
+            day = value or date.min
+            whole = datetime.combine(day + timedelta(days=1) if is_end else day, time.min)
+            return whole.replace(tzinfo=zone)
+
+        return moment(self.start, is_end=False), moment(self.end, is_end=True)
+
+
+class GateSettings(_Table):
+    """What a plan of an environment must not do; a plan that does is refused with exit code 20."""
+
+    max_destroy: int | None = Field(
+        default=None, ge=0, description="How many resources a plan may delete; no limit when absent."
+    )
+    max_replace: int | None = Field(
+        default=None, ge=0, description="How many resources a plan may replace; no limit when absent."
+    )
+    protected_types: list[str] = Field(
+        default=[], description="Resource types, such as aws_db_instance, that are never deleted or replaced."
+    )
+    protected_addresses: list[str] = Field(
+        default=[], description="Addresses that are never deleted or replaced; * stands for any part of one."
+    )
+    allow_privilege_widening: bool = Field(
+        default=True, description="Whether a plan may give a role, a policy or a trust more than it has."
+    )
+    allow_overrides: bool = Field(
+        default=True,
+        description="Whether `--override RULE --reason TEXT` may open a gate of this environment.",
+    )
+    freeze: list[FreezeSettings] = Field(default=[], description="Times in which nothing is applied.")
+
+
 class EnvironmentSettings(_Table):
     """One environment: where it lives in AWS."""
 
@@ -193,6 +277,9 @@ class EnvironmentSettings(_Table):
     protected: bool = Field(
         default=False,
         description="Whether orch refuses to destroy the environment, and to delete or replace what holds its data.",
+    )
+    gates: GateSettings = Field(
+        default=GateSettings(), description="What a plan of the environment must not do."
     )
     trusted_accounts: list[AccountId] = Field(
         default=[],
@@ -242,6 +329,7 @@ class Environment:
     assume_role: str | None
     is_protected: bool = False
     trusted_accounts: tuple[str, ...] = ()
+    gates: GateSettings = field(default_factory=GateSettings)
 
 
 @dataclass(frozen=True)
@@ -353,6 +441,7 @@ def _environment(root: Path, name: str, table: EnvironmentSettings, region: str)
         assume_role=table.assume_role,
         is_protected=table.protected,
         trusted_accounts=tuple(sorted(table.trusted_accounts)),
+        gates=table.gates,
     )
 
 

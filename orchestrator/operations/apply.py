@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from orchestrator.aws import Aws
     from orchestrator.events import Steps
-    from orchestrator.model import Contract, Plan, Release
+    from orchestrator.model import Contract, Override, Plan, Release
     from orchestrator.settings import Environment, Settings
     from orchestrator.terraform.runner import RootModule, SavedPlan
 
@@ -36,9 +37,12 @@ Approve = Callable[["Plan"], bool]
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for: images to use instead of building them, each `[SERVICE=]REPOSITORY@sha256:…`."""
+    """What the user asked for: images to use instead of building them, each `[SERVICE=]REPOSITORY@sha256:…`, and gates to open
+    knowingly.
+    """
 
     images: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
 
 
 def apply(
@@ -55,10 +59,15 @@ def apply(
 
     Raises OrchError; a verdict other than success is returned, not raised.
     """
+    gates.require_known(options.overrides)
     sources = release.identify_sources(settings, options.images, environ)
     prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.APPLY)
     saved = planning.plan(prepared, environment, steps)
     try:
+        # A freeze holds for releases too, so the gates are asked when the plan is empty as well.
+        opened = gates.require_open(
+            saved.plan, environment, now=datetime.now(UTC), overrides=options.overrides
+        )
         agreed = _apply_plan(
             prepared.root, saved, sources, environment, session=session, steps=steps, approve=approve
         )
@@ -66,7 +75,7 @@ def apply(
         saved.discard()
     deploying = session.acting_as(Role.DEPLOY)
     return tuple(
-        release.release(release.Target(service, agreed, environment, sources, deploying, steps))
+        release.release(release.Target(service, agreed, environment, sources, deploying, steps, opened))
         for service in agreed.services
     )
 
@@ -85,7 +94,6 @@ def _apply_plan(
         return _decode(saved.outputs, environment, sources)
     # Before anything changes: if an image must be built, something must be there to build it.
     release.require_engine(sources, saved.outputs, session.acting_as(Role.DEPLOY))
-    gates.require_allowed(saved.plan, environment.name, is_protected=environment.is_protected)
     if not approve(saved.plan):
         raise DeclinedError("the plan was not approved; nothing was changed")
     return _decode(apply_saved(root, saved, steps), environment, sources)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator import aws
 from orchestrator.errors import OrchError, PreconditionError, TerraformError
-from orchestrator.events import PlanReady
+from orchestrator.events import GateShut, PlanReady
 from orchestrator.permissions import Role
-from orchestrator.terraform import binary, runner
+from orchestrator.terraform import binary, gates, runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +114,9 @@ def plan(
         saved.discard()
         raise
     steps.emit(PlanReady(environment.name, saved.plan))
+    if not is_destroy:
+        for shut in gates.refusals(saved.plan, environment, now=datetime.now(UTC)):
+            steps.emit(GateShut(environment.name, shut.rule, shut.sentence, shut.about))
     return saved
 
 

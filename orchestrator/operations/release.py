@@ -17,7 +17,16 @@ from orchestrator.ecs import revisions, rollout, task_definition
 from orchestrator.errors import AwsError, ContractError, ImageError, InterruptedByUserError, SettingsError
 from orchestrator.events import Released, Warned
 from orchestrator.image import ecr, engine, source
-from orchestrator.model import Contract, Image, Release, Rollout, ServiceContract, Source, Verdict
+from orchestrator.model import (
+    Contract,
+    Image,
+    Override,
+    Release,
+    Rollout,
+    ServiceContract,
+    Source,
+    Verdict,
+)
 from orchestrator.permissions import Role
 from orchestrator.terraform import contract
 
@@ -123,6 +132,7 @@ class Target:
     sources: Sources
     session: Aws
     steps: Steps
+    overrides: tuple[Override, ...] = ()
 
     @property
     def origin(self) -> Source | Image:
@@ -176,6 +186,7 @@ def conclude(
         actor=target.session.identity().arn,
         started_at=started_at.isoformat(timespec="seconds"),
         durations_s={name: round(value, 3) for name, value in target.steps.durations_s.items()},
+        overrides=target.overrides,
     )
     if ended.verdict is not Verdict.NO_CHANGE:
         _record(target, done)

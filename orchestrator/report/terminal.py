@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from orchestrator.events import (
     Event,
+    GateShut,
     OutputLine,
     PlanReady,
     Released,
@@ -89,7 +90,7 @@ class LiveView:
                 self._lines.append(text.rollout_line(event))
             case OutputLine() if not self._is_verbose:
                 self._lines.append(event.text)
-            case ServiceEvent() | OutputLine() | Warned() | PlanReady() | Released():
+            case ServiceEvent() | OutputLine() | Warned() | PlanReady() | GateShut() | Released():
                 self._print(text.event_lines(event))
         if self._steps:
             self._show()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.events import (
     Event,
+    GateShut,
     OutputLine,
     PlanReady,
     Released,
@@ -56,6 +57,8 @@ def event_lines(event: Event) -> list[str]:
             return [f"    {event.source}: {event.text}"]
         case PlanReady():
             return plan_lines(event.environment, event.plan)
+        case GateShut():
+            return [f"! gate {event.rule} is shut: {event.sentence}", *(f"    {item}" for item in event.about)]
         case RolloutProgress():
             return [f"    {rollout_line(event)}"]
         case ServiceEvent():
@@ -129,6 +132,7 @@ def release_lines(release: Release) -> list[str]:
         lines.append(f"  commit    {release.commit}")
     if release.reason:
         lines.append(f"  why       {release.reason}")
+    lines += [f"  opened    {override.rule}: {override.reason}" for override in release.overrides]
     lines.append(f"  took      {durations(release.durations_s)}")
     return lines
 

@@ -173,6 +173,34 @@ def test_the_plan_verb_agrees(project, first):
     assert done.stdout == "Plan for dev: no changes\n"
 
 
+FREEZE = """
+[[environments.dev.gates.freeze]]
+name = "stocktaking"
+start = 2020-01-01
+end = 2999-12-31
+time_zone = "Europe/Berlin"
+"""
+
+
+def test_a_freeze_stops_an_apply_until_somebody_opens_it_knowingly(project, first):
+    text = (project.path / "orch.toml").read_text()
+    (project.path / "orch.toml").write_text(text + FREEZE)
+    planned = project.orch("plan", "--env", "dev", "--sandbox")
+    assert "! gate freeze is shut: stocktaking until 3000-01-01 00:00 Europe/Berlin" in planned.stderr
+    refused = project.orch(*APPLY, code=20)
+    assert "the plan for `dev` is refused by freeze" in refused.stderr
+    assert "--override freeze --reason TEXT" in refused.stderr
+    image = re.search(r"image     (\S+)", first)[1]
+    again = project.orch(
+        *APPLY, "--image", image, "--override", "freeze", "--reason", "the fix", "-o", "json"
+    )
+    assert events(again)[-1]["verdict"] == "NO_CHANGE"
+    assert events(again)[-1]["overrides"] == [{"rule": "freeze", "reason": "the fix"}]
+    (project.path / "orch.toml").write_text(text)
+    assert "there is no such rule" in project.orch(*APPLY, "--override", "frost", code=2).stderr
+    assert "needs a reason" in project.orch(*APPLY, "--override", "freeze", code=2).stderr
+
+
 def test_a_new_commit_is_built_and_rolled_out(project, first):
     before = running_image(project)
     project.edit("examples/hello/Dockerfile", "USER 10001:10001", 'LABEL test="1"\nUSER 10001:10001')
