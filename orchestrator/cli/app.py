@@ -1,0 +1,116 @@
+"""The typer application, the options that verbs share, and the error boundary.
+
+`guarded` is the only place that catches: an OrchError is printed and becomes its exit code, anything else is a bug (exit
+code 3, one line, and a log file).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator import __version__
+from orchestrator.errors import InterruptedByUserError, OrchError
+from orchestrator.permissions import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(
+    name="orch",
+    help="Ship containers to AWS ECS: Terraform for the infrastructure, truthful rollouts for the rest.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich alone would double the time of --help
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+EnvOption = Annotated[
+    str, typer.Option("--env", "-e", help="The environment, as orch.toml names it.", show_default=False)
+]
+RoleOption = Annotated[
+    Role, typer.Option("--role", "-r", help="Which role of the pipeline.", show_default=False)
+]
+ProjectOption = Annotated[
+    Path | None,
+    typer.Option("--project", help="Folder of orch.toml; the nearest one above this folder when absent."),
+]
+SandboxOption = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox", envvar="ORCH_SANDBOX", help="Work against the embedded AWS (`orch sandbox up`)."
+    ),
+]
+OutputOption = Annotated[
+    Output,
+    typer.Option("--output", "-o", help="text for people; json prints one JSON object a line on stdout."),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show every line of builds on a terminal too.")
+]
+
+
+def guarded(verb: Callable[..., int]) -> Callable[..., None]:
+    """Runs a verb, prints what went wrong as people or programs want it, and exits with the right code."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        output = kwargs.get("output", Output.TEXT)
+        try:
+            code = verb(*args, **kwargs)
+        except OrchError as error:
+            _print_error(error, output)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            interrupted = InterruptedByUserError("interrupted", hint="run the same command again to go on")
+            _print_error(interrupted, output)
+            code = interrupted.exit_code
+        except Exception as bug:  # noqa: BLE001 - the one boundary where a bug becomes a line and a log
+            from orchestrator.report import bug_log
+
+            typer.echo(bug_log.write(bug, os.environ, sys.argv[1:]), err=True)
+            code = 3
+        raise typer.Exit(code)
+
+    return run
+
+
+def _print_error(error: OrchError, output: Output) -> None:
+    if output is Output.JSON:
+        from orchestrator.report import json_lines
+
+        typer.echo(json_lines.error_line(error.message, error.hint, error.details, error.exit_code))
+    typer.secho(f"error: {error.message}", err=True, fg="red" if sys.stderr.isatty() else None)
+    for line in error.details:
+        typer.echo(f"  {line}", err=True)
+    if error.hint:
+        typer.echo(f"  → {error.hint}", err=True)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"orch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Holds the options of `orch` itself."""

@@ -1,0 +1,199 @@
+"""What a verb on an environment needs: settings, the environment, a session, a view, steps, and the questions it may ask."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from orchestrator.cli.app import Output
+from orchestrator.errors import PreconditionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from orchestrator.aws import Aws
+    from orchestrator.events import Event, Steps
+    from orchestrator.github.difference import Difference
+    from orchestrator.model import Plan, Release
+    from orchestrator.report.terminal import View
+    from orchestrator.sandbox.control import Sandbox
+    from orchestrator.settings import Environment, Settings
+
+
+def describe_sandbox(found: Sandbox) -> str:
+    return f"sandbox at {found.endpoint_url} (pid {found.pid}, {found.task_seconds:g} s a task), log {found.log_path}"
+
+
+def find_sandbox() -> Sandbox:
+    from orchestrator.errors import SandboxError
+    from orchestrator.sandbox import control
+
+    found = control.find(control.default_state_dir(os.environ))
+    if found is None:
+        raise SandboxError("the sandbox is not running", hint="start it with `orch sandbox up`")
+    return found
+
+
+def load_settings(project: Path | None) -> Settings:
+    from orchestrator import settings
+
+    if project is not None and not project.is_dir():
+        raise PreconditionError(
+            f"there is no folder {project}", hint="--project takes the folder that holds orch.toml"
+        )
+    return settings.load(settings.find((project or Path.cwd()).absolute()))
+
+
+class Run:
+    """What every verb on an environment needs: settings, the environment, a session, a view, steps."""
+
+    def __init__(
+        self,
+        env: str,
+        project: Path | None,
+        *,
+        sandbox: bool,
+        output: Output,
+        verbose: bool,
+        is_bootstrap: bool = False,
+        is_plan_the_result: bool = False,
+    ) -> None:
+        self.settings: Settings = load_settings(project)
+        self.environment: Environment = self.settings.environment(env)
+        self.environ: dict[str, str] = dict(os.environ)
+        found = find_sandbox() if sandbox else None
+        if found is not None:
+            self._point_at(found)
+        self.session: Aws = self._session()
+        self._output = output
+        self._is_plan_the_result = is_plan_the_result
+        self.view: View = self._view(verbose=verbose)
+        self.steps: Steps = self._steps()
+        if found is not None and not is_bootstrap:
+            self._bootstrap_sandbox(found)
+
+    def approve(self, *, yes: bool) -> Callable[[Plan], bool]:
+        """Asks on the terminal, unless the user already said yes."""
+        ask = self.ask(yes=yes)
+        return lambda _plan: ask(f"Apply this to {self.environment.name}?")
+
+    def approve_github(self, *, yes: bool) -> Callable[[tuple[Difference, ...]], bool]:
+        """Shows what would change on GitHub, and asks."""
+        ask = self.ask(yes=yes)
+
+        def approve(found: tuple[Difference, ...]) -> bool:
+            self.view.pause()
+            for difference in found:
+                typer.echo(f"  {difference.line}", err=True)
+            return ask("Change this on GitHub?")
+
+        return approve
+
+    def ask(self, *, yes: bool) -> Callable[[str], bool]:
+        """Asks a question on the terminal, unless the user already said yes."""
+
+        def ask(question: str) -> bool:
+            if yes:
+                return True
+            self.view.pause()
+            if not sys.stdin.isatty():
+                raise PreconditionError(
+                    f"there is no terminal to ask for approval on: {question}",
+                    hint="review what is shown, then pass --yes",
+                )
+            return typer.confirm(question, err=True)
+
+        return ask
+
+    def confirm_name(self, given: str, name: str) -> Callable[[Plan], bool]:
+        """Asks for a name on the terminal, unless the command line already holds it."""
+
+        def ask(_plan: Plan) -> bool:
+            if given:
+                return given == name
+            self.view.pause()
+            if not sys.stdin.isatty():
+                raise PreconditionError(
+                    f"there is no terminal to type {name} on",
+                    hint=f"review the plan, then pass --confirm {name}",
+                )
+            typed: str = typer.prompt(
+                f"Type {name} to destroy all of this", default="", show_default=False, err=True
+            )
+            return typed == name
+
+        return ask
+
+    def result(self, values: Sequence[Any], lines: Callable[[ModuleType], list[str]]) -> None:
+        """Prints what a verb found out: each value as a JSON line, or the lines for people."""
+        self.view.pause()
+        if self._output is Output.JSON:
+            from orchestrator.report import json_lines
+
+            typer.echo("\n".join(json_lines.value_line(value) for value in values))
+        else:
+            from orchestrator.report import text
+
+            typer.echo("\n".join(lines(text)))
+
+    def show_releases(self, releases: Sequence[Release]) -> None:
+        """Prints releases for people; as JSON they were printed as they happened."""
+        self.view.pause()
+        if self._output is Output.TEXT:
+            from orchestrator.report import text
+
+            for release in releases:
+                typer.echo("\n".join(text.release_lines(release)))
+
+    def _point_at(self, found: Sandbox) -> None:
+        from orchestrator.sandbox import control
+
+        # A profile or a web identity of the real AWS must not reach Terraform or boto3 here.
+        for key in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"):
+            self.environ.pop(key, None)
+        self.environ |= control.aws_environment(
+            found, account_id=self.environment.account_id, region=self.environment.region
+        )
+
+    def _session(self) -> Aws:
+        from orchestrator.aws import Aws
+
+        return Aws(self.environment.region, self.environ, self.environment.assume_role)
+
+    def _view(self, *, verbose: bool) -> View:
+        from orchestrator.report import terminal
+
+        return terminal.open_view(sys.stderr, is_verbose=verbose)
+
+    def _steps(self) -> Steps:
+        from orchestrator.events import Steps
+
+        return Steps(self._emit)
+
+    def _emit(self, event: Event) -> None:
+        from orchestrator.events import PlanReady
+
+        if self._output is Output.JSON:
+            from orchestrator.report import json_lines
+
+            typer.echo(json_lines.line(event))
+        if self._is_plan_the_result and isinstance(event, PlanReady):
+            # It will be printed on stdout.
+            return
+        self.view.take(event)
+
+    def _bootstrap_sandbox(self, found: Sandbox) -> None:
+        """An empty sandbox has no state bucket yet; on AWS that is `orch bootstrap`, done once and on purpose."""
+        from orchestrator.sandbox import control
+
+        if not control.has_bucket(found, self.environment.state_bucket):
+            from orchestrator.operations import bootstrap as bootstrapping
+
+            bootstrapping.ensure_bucket(
+                self.session, self.environment, self.steps, ask=lambda _question: True
+            )
