@@ -135,14 +135,20 @@ class Step:
 
 @dataclass
 class Steps:
-    """Starts and ends steps, and holds the durations of those that ended, in seconds, by name."""
+    """Starts and ends steps, and holds the durations of those that ended, in seconds, by name.
+
+    `scope` names what they belong to where several run side by side: `dev/plan`, "dev: terraform plan".
+    """
 
     emit: Emit
     durations_s: dict[str, float] = field(default_factory=dict)
+    scope: str = ""
 
     @contextmanager
     def step(self, name: str, title: str) -> Iterator[Step]:
         """Emits StepStarted now and StepFinished at the end, with the outcome."""
+        if self.scope:
+            name, title = f"{self.scope}/{name}", f"{self.scope}: {title}"
         started = time.monotonic()
         step = Step()
         outcome: Literal["done", "skipped", "failed"] = "failed"

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIGNALS_UNTIL_KILL = 3
 _KILL_WAIT_S = 5.0
+# Children of all threads. A signal reaches the main thread alone, which then has to tell the others' children.
+_running: set[subprocess.Popen[str]] = set()
+_running_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def run(
     try:
         with _signals_held():
             process = _start(argv, cwd, env, has_stdin=stdin is not None)
+            with _running_lock:
+                _running.add(process)
             take = on_stderr or err.append
             errors = threading.Thread(target=_drain, args=(_pipe(process.stderr), take), daemon=True)
             errors.start()
@@ -81,7 +86,17 @@ def run(
         raise
     finally:
         _close(process, errors)
+        if process is not None:
+            with _running_lock:
+                _running.discard(process)
     return Completed(tuple(argv), code, "\n".join(out), "\n".join(err), time.monotonic() - started)
+
+
+def interrupt_all() -> None:
+    """Sends one SIGINT to every child that runs in another thread; whoever started it goes on waiting for its end."""
+    with _running_lock:
+        for process in _running:
+            _signal(process, signal.SIGINT)
 
 
 def _start(

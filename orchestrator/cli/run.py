@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,38 +50,29 @@ def load_settings(project: Path | None) -> Settings:
     return settings.load(settings.find((project or Path.cwd()).absolute()))
 
 
-class Run:
-    """What every verb on an environment needs: settings, the environment, a session, a view, steps."""
+class Console:
+    """How a verb speaks: events to the view, results to stdout, questions on the terminal. Threads may share one."""
 
-    def __init__(
-        self,
-        env: str,
-        project: Path | None,
-        *,
-        sandbox: bool,
-        output: Output,
-        verbose: bool,
-        is_bootstrap: bool = False,
-        is_plan_the_result: bool = False,
-    ) -> None:
-        self.settings: Settings = load_settings(project)
-        self.environment: Environment = self.settings.environment(env)
-        self.environ: dict[str, str] = dict(os.environ)
-        found = find_sandbox() if sandbox else None
-        if found is not None:
-            self._point_at(found)
-        self.session: Aws = self._session()
+    def __init__(self, *, output: Output, verbose: bool, is_plan_the_result: bool = False) -> None:
+        from orchestrator.report import terminal
+
         self._output = output
         self._is_plan_the_result = is_plan_the_result
-        self.view: View = self._view(verbose=verbose)
-        self.steps: Steps = self._steps()
-        if found is not None and not is_bootstrap:
-            self._bootstrap_sandbox(found)
+        self._lock = threading.Lock()
+        self.view: View = terminal.open_view(sys.stderr, is_verbose=verbose)
 
-    def approve(self, *, yes: bool) -> Callable[[Plan], bool]:
-        """Asks on the terminal, unless the user already said yes."""
-        ask = self.ask(yes=yes)
-        return lambda _plan: ask(f"Apply this to {self.environment.name}?")
+    def emit(self, event: Event) -> None:
+        from orchestrator.events import PlanReady
+
+        with self._lock:
+            if self._output is Output.JSON:
+                from orchestrator.report import json_lines
+
+                typer.echo(json_lines.line(event))
+            if self._is_plan_the_result and isinstance(event, PlanReady):
+                # It will be printed on stdout.
+                return
+            self.view.take(event)
 
     def approve_github(self, *, yes: bool) -> Callable[[tuple[Difference, ...]], bool]:
         """Shows what would change on GitHub, and asks."""
@@ -150,50 +142,60 @@ class Run:
             for release in releases:
                 typer.echo("\n".join(text.release_lines(release)))
 
-    def _point_at(self, found: Sandbox) -> None:
+
+def connect(environment: Environment, found: Sandbox | None) -> tuple[dict[str, str], Aws]:
+    """The environment variables and the AWS session for one environment, on AWS or on the sandbox."""
+    from orchestrator.aws import Aws
+
+    environ = dict(os.environ)
+    if found is not None:
         from orchestrator.sandbox import control
 
         # A profile or a web identity of the real AWS must not reach Terraform or boto3 here.
         for key in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"):
-            self.environ.pop(key, None)
-        self.environ |= control.aws_environment(
-            found, account_id=self.environment.account_id, region=self.environment.region
+            environ.pop(key, None)
+        environ |= control.aws_environment(
+            found, account_id=environment.account_id, region=environment.region
         )
+    return environ, Aws(environment.region, environ, environment.assume_role)
 
-    def _session(self) -> Aws:
-        from orchestrator.aws import Aws
 
-        return Aws(self.environment.region, self.environ, self.environment.assume_role)
+def prepare_sandbox(found: Sandbox, environment: Environment, session: Aws, steps: Steps) -> None:
+    """An empty sandbox has no state bucket yet; on AWS that is `orch bootstrap`, done once and on purpose."""
+    from orchestrator.sandbox import control
 
-    def _view(self, *, verbose: bool) -> View:
-        from orchestrator.report import terminal
+    if not control.has_bucket(found, environment.state_bucket):
+        from orchestrator.operations import bootstrap as bootstrapping
 
-        return terminal.open_view(sys.stderr, is_verbose=verbose)
+        bootstrapping.ensure_bucket(session, environment, steps, ask=lambda _question: True)
 
-    def _steps(self) -> Steps:
+
+class Run(Console):
+    """What a verb on one environment needs."""
+
+    def __init__(
+        self,
+        env: str,
+        project: Path | None,
+        *,
+        sandbox: bool,
+        output: Output,
+        verbose: bool,
+        is_bootstrap: bool = False,
+        is_plan_the_result: bool = False,
+    ) -> None:
         from orchestrator.events import Steps
 
-        return Steps(self._emit)
+        self.settings: Settings = load_settings(project)
+        self.environment: Environment = self.settings.environment(env)
+        found = find_sandbox() if sandbox else None
+        self.environ, self.session = connect(self.environment, found)
+        super().__init__(output=output, verbose=verbose, is_plan_the_result=is_plan_the_result)
+        self.steps = Steps(self.emit)
+        if found is not None and not is_bootstrap:
+            prepare_sandbox(found, self.environment, self.session, self.steps)
 
-    def _emit(self, event: Event) -> None:
-        from orchestrator.events import PlanReady
-
-        if self._output is Output.JSON:
-            from orchestrator.report import json_lines
-
-            typer.echo(json_lines.line(event))
-        if self._is_plan_the_result and isinstance(event, PlanReady):
-            # It will be printed on stdout.
-            return
-        self.view.take(event)
-
-    def _bootstrap_sandbox(self, found: Sandbox) -> None:
-        """An empty sandbox has no state bucket yet; on AWS that is `orch bootstrap`, done once and on purpose."""
-        from orchestrator.sandbox import control
-
-        if not control.has_bucket(found, self.environment.state_bucket):
-            from orchestrator.operations import bootstrap as bootstrapping
-
-            bootstrapping.ensure_bucket(
-                self.session, self.environment, self.steps, ask=lambda _question: True
-            )
+    def approve(self, *, yes: bool) -> Callable[[Plan], bool]:
+        """Asks on the terminal, unless the user already said yes."""
+        ask = self.ask(yes=yes)
+        return lambda _plan: ask(f"Apply this to {self.environment.name}?")

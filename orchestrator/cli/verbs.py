@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,18 +18,34 @@ from orchestrator.cli.app import (
     app,
     guarded,
 )
-from orchestrator.cli.run import Run, load_settings
-from orchestrator.errors import PreconditionError
+from orchestrator.cli.run import Console, Run, connect, find_sandbox, load_settings, prepare_sandbox
+from orchestrator.errors import PreconditionError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @app.command()
 @guarded
 def plan(
-    env: EnvOption,
+    env: Annotated[
+        str, typer.Option("--env", "-e", help="The environment, as orch.toml names it.", show_default=False)
+    ] = "",
     *,
+    every: Annotated[bool, typer.Option("--all", help="Every environment, side by side.")] = False,
+    changed: Annotated[
+        str,
+        typer.Option(
+            "--changed",
+            metavar="BASE",
+            help="With --all: only those that differ from where this branch left BASE.",
+        ),
+    ] = "",
+    parallel: Annotated[
+        int,
+        typer.Option("--parallel", min=1, help="With --all: how many at a time; each takes about 0.7 GB."),
+    ] = 2,
     project: ProjectOption = None,
     sandbox: SandboxOption = False,
     output: OutputOption = Output.TEXT,
@@ -38,7 +55,22 @@ def plan(
         typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes, as Terraform does."),
     ] = False,
 ) -> int:
-    """Show what Terraform would change in an environment; changes nothing."""
+    """Show what Terraform would change in an environment, or in all of them; changes nothing."""
+    if bool(env) == every or (changed and not every):
+        raise SettingsError(
+            "name one environment with --env, or all of them with --all (and --changed BASE)",
+            hint="for example: orch plan --env dev",
+        )
+    if every:
+        return _plan_all(
+            project,
+            changed=changed,
+            parallel=parallel,
+            sandbox=sandbox,
+            output=output,
+            verbose=verbose,
+            detailed_exitcode=detailed_exitcode,
+        )
     run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose, is_plan_the_result=True)
     from orchestrator.operations import plan as planning
 
@@ -51,6 +83,57 @@ def plan(
 
         typer.echo("\n".join(text.plan_lines(run.environment.name, saved.plan)))
     return 2 if detailed_exitcode and saved.plan.is_applicable else 0
+
+
+def _plan_all(
+    project: Path | None,
+    *,
+    changed: str,
+    parallel: int,
+    sandbox: bool,
+    output: Output,
+    verbose: bool,
+    detailed_exitcode: bool,
+) -> int:
+    from orchestrator.events import Steps
+    from orchestrator.operations import changed as changes
+    from orchestrator.operations import plan_all as planning
+
+    settings = load_settings(project)
+    console = Console(output=output, verbose=verbose, is_plan_the_result=True)
+    chosen = [changes.Chosen(environment, ()) for environment in settings.environments.values()]
+    if changed:
+        chosen = list(changes.changed(settings, changed, os.environ))
+    found = find_sandbox() if sandbox else None
+    ready = []
+    for item in chosen:
+        environ, session = connect(item.environment, found)
+        if found is not None:
+            prepare_sandbox(
+                found, item.environment, session, Steps(console.emit, scope=item.environment.name)
+            )
+        ready.append(planning.Ready(item.environment, session, environ))
+    planned = planning.plan_all(
+        settings, ready, lambda name: Steps(console.emit, scope=name), parallel=parallel
+    )
+    console.view.pause()
+    if output is Output.JSON:
+        from orchestrator.report import json_lines
+
+        for failed in (item.error for item in planned if item.error is not None):
+            typer.echo(json_lines.error_line(failed.message, failed.hint, failed.details, failed.exit_code))
+    else:
+        from orchestrator.report import text
+
+        reasons = {item.environment.name: item.reasons for item in chosen}
+        outcomes = [
+            (item.environment.name, reasons[item.environment.name], item.plan, item.error) for item in planned
+        ]
+        typer.echo("\n".join(text.plans_lines(outcomes)))
+    errors = [item.error.exit_code for item in planned if item.error is not None]
+    if errors:
+        return max(errors)
+    return 2 if detailed_exitcode and any(item.plan and item.plan.is_applicable for item in planned) else 0
 
 
 @app.command()

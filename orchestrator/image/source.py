@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from orchestrator import process
-from orchestrator.errors import ImageError, ToolMissingError
+from orchestrator import git
+from orchestrator.errors import ImageError
 from orchestrator.model import Source
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ def identify(context: Path, environ: Mapping[str, str]) -> Source:
             f"the build context {context} does not exist",
             hint="set `context` of the service in orch.toml",
         )
-    commit = _git(["rev-parse", "--verify", "HEAD"], context, environ)
+    commit = git.run(["rev-parse", "--verify", "HEAD"], context, environ)
     if commit.code != 0:
         raise ImageError(
             f"the build context {context} is in no Git repository with a commit: an image is named after its commit",
             hint="commit first, or give an image with --image REPOSITORY@sha256:…",
             details=tuple(commit.stderr.splitlines()[-3:]),
         )
-    status = _git(["status", "--porcelain", "-z", "--untracked-files=all", "--", "."], context, environ)
+    status = git.run(["status", "--porcelain", "-z", "--untracked-files=all", "--", "."], context, environ)
     if status.code != 0:
         raise ImageError(f"git status failed in {context}", details=tuple(status.stderr.splitlines()[-3:]))
     return Source(commit.stdout.strip(), _content_hash(context, environ) if status.stdout else "")
@@ -44,7 +44,7 @@ def identify(context: Path, environ: Mapping[str, str]) -> Source:
 
 def _content_hash(context: Path, environ: Mapping[str, str]) -> str:
     """A hash over every file of the context that Git tracks or would track: path, executable bit, content."""
-    listed = _git(
+    listed = git.run(
         ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."], context, environ
     )
     digest = hashlib.sha256()
@@ -60,12 +60,3 @@ def _content_hash(context: Path, environ: Mapping[str, str]) -> str:
         else:
             digest.update(b"deleted")
     return digest.hexdigest()[:_HASH_LENGTH]
-
-
-def _git(arguments: list[str], cwd: Path, environ: Mapping[str, str]) -> process.Completed:
-    # A hook or a rebase may have set GIT_DIR and the like for another repository.
-    env = {key: value for key, value in environ.items() if not key.startswith("GIT_")}
-    try:
-        return process.run(["git", *arguments], cwd=cwd, env=env | {"GIT_OPTIONAL_LOCKS": "0"})
-    except FileNotFoundError as error:
-        raise ToolMissingError("git is not on PATH", hint="install git") from error

@@ -22,6 +22,7 @@ from orchestrator.model import Action, Release
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.errors import OrchError
     from orchestrator.model import Bootstrapped, Destroyed, Plan, ServiceStatus
 
 _SYMBOLS = {
@@ -44,7 +45,7 @@ def seconds(duration_s: float) -> str:
     return f"{int(duration_s) // 60} min {int(duration_s) % 60:02d} s"
 
 
-def event_lines(event: Event) -> list[str]:
+def event_lines(event: Event) -> list[str]:  # noqa: C901 - a table, one line a kind
     """What a plain log shows of an event; nothing for those that only move a display."""
     match event:
         case StepStarted():
@@ -58,7 +59,10 @@ def event_lines(event: Event) -> list[str]:
         case PlanReady():
             return plan_lines(event.environment, event.plan)
         case GateShut():
-            return [f"! gate {event.rule} is shut: {event.sentence}", *(f"    {item}" for item in event.about)]
+            return [
+                f"! gate {event.rule} is shut: {event.sentence}",
+                *(f"    {item}" for item in event.about),
+            ]
         case RolloutProgress():
             return [f"    {rollout_line(event)}"]
         case ServiceEvent():
@@ -114,6 +118,24 @@ def plan_lines(environment: str, plan: Plan) -> list[str]:
     lines += [f"  ~ output {output.name}" for output in plan.output_changes]
     if plan.drift:
         lines.append(f"Changed outside Terraform: {', '.join(change.address for change in plan.drift)}")
+    return lines
+
+
+def plans_lines(
+    outcomes: Sequence[tuple[str, tuple[str, ...], Plan | None, OrchError | None]],
+) -> list[str]:
+    """The plans of many environments: name, why it was chosen, and its plan or the error that kept it from one."""
+    if not outcomes:
+        return ["No environment is concerned."]
+    lines: list[str] = []
+    for name, reasons, plan, error in outcomes:
+        if plan is not None:
+            lines += plan_lines(name, plan)
+        if error is not None:
+            lines += [f"No plan for {name}: {error.message}", *(f"  {line}" for line in error.details)]
+            lines += [f"  → {error.hint}"] if error.hint else []
+        if reasons:
+            lines.append(f"  chosen for: {', '.join(reasons)}")
     return lines
 
 

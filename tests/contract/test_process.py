@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -137,3 +139,25 @@ def test_the_third_signal_kills():
         assert parent.wait(10) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_children_of_other_threads_are_interrupted_once_and_awaited():
+    code = (
+        "import signal, sys, time\n"
+        "def stop(*_): print('stopping', flush=True); time.sleep(0.3); print('saved', flush=True); sys.exit(7)\n"
+        "signal.signal(signal.SIGINT, stop)\nprint('ready', flush=True)\ntime.sleep(30)"
+    )
+    ready = threading.Event()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        lines: list[str] = []
+
+        def take(line: str) -> None:
+            lines.append(line)
+            ready.set()
+
+        future = pool.submit(run, code, on_stdout=take)
+        assert ready.wait(20)
+        process.interrupt_all()
+        done = future.result(20)
+    assert (done.code, lines) == (7, ["ready", "stopping", "saved"])
+    process.interrupt_all()

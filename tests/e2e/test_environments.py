@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -131,6 +132,60 @@ def test_each_environment_applies_in_its_own_account(project: Project, env):
 def test_a_plan_right_after_is_empty(project: Project, env):
     done = project.orch("plan", "--env", env, "--sandbox", "--detailed-exitcode")
     assert done.stdout == f"Plan for {env}: no changes\n"
+
+
+def test_all_environments_are_planned_side_by_side(project: Project):
+    done = project.orch("plan", "--all", "--sandbox", "--detailed-exitcode", code=2)
+    assert re.search(r"^Plan for dev: \d+ to create", done.stdout, flags=re.MULTILINE)
+    assert "Plan for staging: no changes" in done.stdout
+    assert "Plan for prod: no changes" in done.stdout
+    order = re.findall(r"^Plan for (\w+):", done.stdout, flags=re.MULTILINE)
+    assert order == ["dev", "staging", "prod"]
+    assert "▸ prod: terraform plan" in done.stderr
+
+
+def test_one_environment_that_fails_hides_no_other(project: Project):
+    project.commit("As it stands")
+    broken = project.path / "terraform/envs/prod/broken.tf"
+    broken.write_text('resource "aws_no_such_thing" "x" {}\n')
+    file = project.path / "terraform/envs/staging/terraform.tfvars"
+    file.write_text(file.read_text() + "\n")
+    done = project.orch("plan", "--all", "--changed", "HEAD", "--sandbox", code=1)
+    broken.unlink()
+    assert "Plan for staging: no changes" in done.stdout
+    assert "chosen for: root module terraform/envs/staging" in done.stdout
+    assert "No plan for prod: terraform plan failed" in done.stdout
+    assert "aws_no_such_thing" in done.stdout
+    assert "dev" not in done.stdout.replace("deviat", "")
+
+
+def test_ctrl_c_ends_every_plan_and_leaves_no_lock(project: Project):
+    started = project.start("plan", "--all", "--sandbox")
+    begun = 0
+    for line in started.stderr:
+        begun += line.startswith("▸") and line.rstrip().endswith(": terraform plan")
+        if begun == 2:
+            break
+    time.sleep(1)
+    started.send_signal(signal.SIGINT)
+    _out, err = started.communicate(timeout=120)
+    assert started.returncode == 130
+    assert "interrupted while planning" in err
+    assert [locks(project, env) for env in ACCOUNTS] == [[], []]
+    processes = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(project.path) not in processes
+
+
+def test_all_and_one_do_not_go_together(project: Project):
+    for arguments in (
+        ("plan",),
+        ("plan", "--all", "--env", "dev"),
+        ("plan", "--env", "dev", "--changed", "main"),
+    ):
+        assert (
+            "name one environment with --env, or all of them with --all"
+            in project.orch(*arguments, code=2).stderr
+        )
 
 
 BAD_SERVICES = """services = {
