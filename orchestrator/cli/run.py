@@ -195,7 +195,7 @@ class Run(Console):
         if found is not None and not is_bootstrap:
             prepare_sandbox(found, self.environment, self.session, self.steps)
 
-    def approve(self, *, yes: bool) -> Callable[[Plan], bool]:
-        """Asks on the terminal, unless the user already said yes."""
+    def approve(self, *, yes: bool, place: str = "") -> Callable[[Plan], bool]:
+        """Asks whether to apply a plan to the environment, or to that place, unless the user already said yes."""
         ask = self.ask(yes=yes)
-        return lambda _plan: ask(f"Apply this to {self.environment.name}?")
+        return lambda _plan: ask(f"Apply this to {place or self.environment.name}?")

@@ -342,7 +342,9 @@ def bootstrap(
         environ=run.environ,
         steps=run.steps,
         questions=bootstrapping.Questions(
-            bucket=run.ask(yes=yes), plan=run.approve(yes=yes), github=run.approve_github(yes=yes)
+            bucket=run.ask(yes=yes),
+            plan=run.approve(yes=yes, place=f"account {run.environment.account_id}"),
+            github=run.approve_github(yes=yes),
         ),
         github_token=token,
     )
