@@ -88,6 +88,12 @@ class RefusedError(OrchError):
     exit_code = 20
 
 
+class BundleError(OrchError):
+    """A sealed plan is not what is to be applied, or not as it was sealed; nothing was changed. `details` hold a reason a field."""
+
+    exit_code = 21
+
+
 class SandboxError(OrchError):
     """The embedded AWS is not running, runs already, or could not start."""
 

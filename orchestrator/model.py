@@ -156,6 +156,32 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Sealed:
+    """A plan that was sealed: where its bundle lies, and until when it may be applied (ISO 8601, UTC)."""
+
+    environment: str
+    commit: str
+    place: str
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What somebody changed outside Terraform in one environment: `reverted` by the next apply, or `kept` by it. `yours` is
+    what this checkout changes.
+    """
+
+    environment: str
+    reverted: tuple[Change, ...]
+    kept: tuple[Change, ...]
+    yours: tuple[Change, ...]
+
+    @property
+    def is_there(self) -> bool:
+        return bool(self.reverted or self.kept)
+
+
+@dataclass(frozen=True)
 class Override:
     """A gate that somebody opened knowingly, and why."""
 

@@ -25,7 +25,7 @@ def line(event: Event) -> str:
 def value_line(value: Any) -> str:
     """A result that is no event, e.g. `{"type": "service_status", "environment": "dev", …}`."""
     kind = _CAPITAL.sub("_", type(value).__name__).lower()
-    return json.dumps({"type": kind, **dataclasses.asdict(value)})
+    return json.dumps({"type": kind, **dataclasses.asdict(value)}, default=_plain)
 
 
 def error_line(message: str, hint: str, details: tuple[str, ...], exit_code: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 from orchestrator.events import (
@@ -17,13 +19,23 @@ from orchestrator.events import (
     StepStarted,
     Warned,
 )
-from orchestrator.model import Action, Release
+from orchestrator.masks import scrub
+from orchestrator.model import Action, Change, Detail, Masked, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orchestrator.errors import OrchError
-    from orchestrator.model import Bootstrapped, Destroyed, Plan, ServiceStatus
+    from orchestrator.model import (
+        Bootstrapped,
+        Destroyed,
+        Drift,
+        OutputChange,
+        Plan,
+        Sealed,
+        ServiceStatus,
+        Value,
+    )
 
 _SYMBOLS = {
     Action.CREATE: "+",
@@ -110,15 +122,25 @@ def warning_lines(event: Warned) -> list[str]:
 
 
 def plan_lines(environment: str, plan: Plan) -> list[str]:
-    """The plan: addresses and actions, the ones that destroy first."""
-    order = [Action.DELETE, Action.REPLACE, Action.FORGET, *(a for a in Action if a not in _DANGEROUS)]
+    """The plan: rights that grow first, then addresses and what changes in them, the ones that destroy before the others."""
+    order = [*_DANGEROUS, *(action for action in Action if action not in _DANGEROUS)]
     changes = sorted(plan.changes, key=lambda change: (order.index(change.action), change.address))
     lines = [f"Plan for {environment}: {plan.summary}"]
-    lines += [f"  {_SYMBOLS[change.action]} {change.address} ({change.action})" for change in changes]
-    lines += [f"  ~ output {output.name}" for output in plan.output_changes]
+    if plan.is_errored:
+        lines.append("! Terraform stopped at an error: this plan is not complete and cannot be applied")
+    lines += [f"! {address}: {sentence}" for address, sentence in plan.widenings]
+    lines += [f"! {check.address}: {'; '.join(check.messages) or check.status}" for check in plan.checks]
+    # A new environment is read by its addresses; what is set in each resource stands in the code beside it.
+    is_first = plan.count(Action.CREATE) > _FEW_CREATES
+    for change in changes:
+        lines.append(f"  {_SYMBOLS[change.action]} {change.address} ({_what(change)})")
+        if change.action is not Action.CREATE or not is_first:
+            lines += _unfolded(change)
+    lines += [line for output in plan.output_changes for line in _output_lines(output)]
     if plan.drift:
         lines.append(f"Changed outside Terraform: {', '.join(change.address for change in plan.drift)}")
-    return lines
+        lines += [line for change in plan.drift for line in _unfolded(change)]
+    return [_readable(line) for line in lines]
 
 
 def plans_lines(
@@ -139,7 +161,121 @@ def plans_lines(
     return lines
 
 
-_DANGEROUS = frozenset({Action.DELETE, Action.REPLACE, Action.FORGET})
+_DANGEROUS = (Action.DELETE, Action.REPLACE, Action.FORGET)
+_FEW_CREATES = 10
+_UNFOLDED = 8
+_LONGEST = 72
+_REST = re.compile(r"… (\d+) more")
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
+_REASONS = {
+    "replace_because_cannot_update": "it cannot be updated in place",
+    "replace_because_tainted": "it is tainted",
+    "replace_by_request": "as asked for",
+    "replace_by_triggers": "triggered",
+    "delete_because_no_resource_config": "no longer in the configuration",
+    "delete_because_no_module": "its module is no longer in the configuration",
+    "delete_because_no_move_target": "what it moved to is not in the configuration",
+    "delete_because_wrong_repetition": "it has count or for_each now, or no longer",
+    "delete_because_count_index": "beyond count",
+    "delete_because_each_key": "its key is no longer in for_each",
+}
+
+
+def _what(change: Change) -> str:
+    """`replace: it cannot be updated in place`, `move from aws_a.old`."""
+    said = str(change.action)
+    if change.import_id:
+        said += (
+            f" of {change.import_id}" if change.action is Action.IMPORT else f", import of {change.import_id}"
+        )
+    if change.previous_address:
+        said += (
+            f" from {change.previous_address}"
+            if change.action is Action.MOVE
+            else f", was {change.previous_address}"
+        )
+    reason = _REASONS.get(change.reason, change.reason.replace("_", " "))
+    return f"{said}: {reason}" if reason else said
+
+
+def _unfolded(change: Change) -> list[str]:
+    lines = [f"      {_detail(detail, is_new=change.action is Action.CREATE)}" for detail in change.details]
+    hidden = change.details[_UNFOLDED:]
+    if len(hidden) <= 1:
+        return lines
+    rest = _REST.fullmatch(hidden[-1].label)
+    count = len(hidden) + (int(rest[1]) - 1 if rest else 0)
+    return [*lines[:_UNFOLDED], f"      … {count} more"]
+
+
+def _detail(detail: Detail, *, is_new: bool) -> str:
+    """`memory: 512 → 1024`; with + what is added, with - what is removed."""
+    forced = "  ← forces replacement" if detail.forces_replacement else ""
+    before, after = detail.before, detail.after
+    if before is Masked.ABSENT and after is Masked.ABSENT:
+        return detail.label + forced
+    if before is Masked.ABSENT:
+        return f"{detail.label}: {'' if is_new else '+ '}{_shown(after)}{forced}"
+    if after is Masked.ABSENT:
+        return f"{detail.label}: - {_shown(before)}{forced}"
+    was, now = _shown(before), _shown(after)
+    repository = was[: max(was.rfind("@"), was.rfind(":"))] if detail.label.endswith("image") else ""
+    if "@" in was:
+        repository = repository.partition("@")[0]
+    if repository and now.startswith((f"{repository}@", f"{repository}:")):
+        now = f"…{now.removeprefix(repository)}"
+    return f"{detail.label}: {was} → {now}{forced}"
+
+
+def _output_lines(output: OutputChange) -> list[str]:
+    head, before, after = f"{_SYMBOLS[output.action]} output {output.name}", output.before, output.after
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            f"  {head}",
+            *_unfolded(Change(output.name, output.action, details=tuple(_members(before, after)))),
+        ]
+    if before is Masked.ABSENT and (after is Masked.ABSENT or isinstance(after, dict)):
+        return [f"  {head}"]
+    return [f"  {_detail(Detail(head, before, after), is_new=True)}"]
+
+
+def _members(before: Mapping[str, Value], after: Mapping[str, Value], path: str = "") -> Iterator[Detail]:
+    """The members of two objects that differ, by their paths; two secrets cannot be told apart here, and are left out."""
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key, Masked.ABSENT), after.get(key, Masked.ABSENT)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _members(old, new, f"{path}{key}.")
+        elif old != new:
+            yield Detail(f"{path}{key}", old, new)
+
+
+def _shown(value: Value) -> str:
+    """A value in a few words: lists by their members, long texts by their ends."""
+    if isinstance(value, list | tuple) and not any(
+        isinstance(member, dict | list | tuple) for member in value
+    ):
+        listed = [_shown(member) for member in value[:4]]
+        return (
+            ", ".join(listed) + (f" and {len(value) - 4} more" if len(value) > 4 else "") if value else "[]"
+        )
+    # Scrubbed before it is cut: half a key is no shape that a net knows.
+    said = scrub(value) if isinstance(value, str) else _written(value)
+    said = _DIGEST.sub(r"\1…", said)
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 20]} … {said[-16:]}"
+
+
+def _written(value: Value) -> str:
+    return (
+        str(value) if isinstance(value, Masked) else scrub(json.dumps(value, default=str, ensure_ascii=False))
+    )
+
+
+def _readable(line: str) -> str:
+    """On one line and scrubbed, without what would steer a terminal or turn text around."""
+    scrubbed = scrub(line)
+    if scrubbed.isprintable():
+        return scrubbed
+    return "".join(character if character.isprintable() else "·" for character in scrubbed)
 
 
 def release_lines(release: Release) -> list[str]:
@@ -215,3 +351,25 @@ def durations(durations_s: Mapping[str, float]) -> str:
         if duration_s >= 0.05
     ]
     return ", ".join(parts)
+
+
+def sealed_lines(sealed: Sealed) -> list[str]:
+    """Where a sealed plan lies, and how to apply it."""
+    return [
+        f"sealed {sealed.commit[:12]} for {sealed.environment}, to be applied until {sealed.expires_at}",
+        f"  {sealed.place}",
+        f"  → orch apply --env {sealed.environment} --sealed {sealed.commit[:12]}",
+    ]
+
+
+def drift_lines(drift: Drift) -> list[str]:
+    """What was changed outside Terraform in one environment."""
+    count = len(drift.reverted) + len(drift.kept)
+    lines = [f"Drift of {drift.environment}: {f'{count} changed outside Terraform' if count else 'none'}"]
+    lines += [
+        f"  ! {change.address} ({change.action}): the next apply reverts it" for change in drift.reverted
+    ]
+    lines += [f"  ~ {change.address} ({change.action}): stays as it is" for change in drift.kept]
+    if drift.yours:
+        lines.append(f"  beside it this checkout changes {len(drift.yours)} resources, see `orch plan`")
+    return lines

@@ -13,13 +13,13 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import aws, process
 from orchestrator.errors import StateLockedError, TerraformError
 from orchestrator.events import Emit, Warned
-from orchestrator.terraform import mirror, plan_json
+from orchestrator.terraform import masking, mirror, plan_json
 from orchestrator.terraform.stream import Diagnostic, Stream
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _DROPPED = (
     "TF_CLI_CONFIG_FILE",
     "TF_IN_AUTOMATION",
     "TF_INPUT",
+    # A plan runs code of whoever wrote it (providers, `data "external"`), which must not be able to seal another one.
+    "ORCH_SEAL_KEY",
 )
 _INIT_NEEDED = (
     "Backend initialization required",
@@ -64,6 +66,21 @@ class RootModule:
     @property
     def data_dir(self) -> Path:
         return self.path / ".terraform"
+
+    @property
+    def nets(self) -> masking.Nets:
+        """What no text of a command may show: credentials, and variables whose names say that they are secret."""
+        return masking.Nets(masking.secrets_in(self.env))
+
+
+@dataclass(frozen=True)
+class StateIdentity:
+    """Which state it is, and how often it was written: what Terraform itself compares before it applies a saved plan. A state
+    that was never written has serial 0 and no lineage.
+    """
+
+    lineage: str = ""
+    serial: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,26 +157,55 @@ def plan(root: RootModule, emit: Emit, *, is_destroy: bool = False) -> SavedPlan
     file = _private_folder(root) / "plan.tfplan"
     try:
         _run_plan(root, file, emit, is_destroy=is_destroy)
-        data = show(root, file)
-        outputs = plan_json.prior_outputs(data) if is_destroy else plan_json.outputs(data)
-        return SavedPlan(file, plan_json.decode(data), outputs)
+        return _decoded(root, file, is_destroy=is_destroy)
     except BaseException:
         shutil.rmtree(file.parent, ignore_errors=True)
         raise
+
+
+def restore(root: RootModule, content: bytes) -> SavedPlan:
+    """A saved plan from the content of a plan file that was made elsewhere; it may stand beside one that `plan` makes. Reads
+    neither state nor AWS. Raises TerraformError when this Terraform cannot read it.
+    """
+    file = _private_folder(root, "sealed") / "plan.tfplan"
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+            opened.write(content)
+        return _decoded(root, file, is_destroy=False)
+    except BaseException:
+        shutil.rmtree(file.parent, ignore_errors=True)
+        raise
+
+
+def state_identity(root: RootModule) -> StateIdentity:
+    """Lineage and serial of the state as it is now, by `terraform state pull`, which takes no lock and reads nothing else. All
+    the rest of the state is dropped here, secrets included. Raises TerraformError.
+    """
+    done = _run(root, argv(root.binary, "state", "pull"))
+    if done.code != 0:
+        raise _error("state pull", root, replace(done, stdout=""), _silent(root))
+    if not done.stdout.strip():
+        return StateIdentity()
+    try:
+        state = json.loads(done.stdout)
+        return StateIdentity(str(state["lineage"]), int(state["serial"]))
+    except (ValueError, KeyError, TypeError):
+        # Not chained: the exception of json quotes what it read.
+        raise TerraformError(f"the state of {root.path} is not in Terraform's format") from None
 
 
 def show(root: RootModule, file: Path) -> dict[str, Any]:
     """`terraform show -json` of a plan file. Holds every secret in clear: decode it at once, never print or store it."""
     done = _run(root, argv(root.binary, "show", str(file), json=True))
     if done.code != 0:
-        raise _error("show", root, done, Stream(lambda _event: None))
+        raise _error("show", root, done, _silent(root))
     decoded: dict[str, Any] = json.loads(done.stdout)
     return decoded
 
 
 def apply(root: RootModule, saved: SavedPlan, emit: Emit) -> dict[str, object]:
     """Applies a saved plan and returns the non-sensitive outputs, name → value. Raises TerraformError, StateLockedError."""
-    stream = Stream(emit)
+    stream = Stream(emit, root.nets)
     command = argv(
         root.binary, "apply", str(saved.file), json=True, input=False, lock_timeout=f"{root.lock_timeout_s}s"
     )
@@ -173,7 +219,7 @@ def outputs(root: RootModule) -> dict[str, object]:
     """The non-sensitive outputs in the state, name → value; empty before the first apply. Raises TerraformError."""
     done = _run(root, argv(root.binary, "output", json=True))
     if done.code != 0:
-        raise _error("output", root, done, Stream(lambda _event: None))
+        raise _error("output", root, done, _silent(root))
     return plan_json.open_values(json.loads(done.stdout))
 
 
@@ -188,6 +234,12 @@ def argv(binary: Binary, command: str, *arguments: str, **flags: str | bool | li
     return [*binary.argv, *built[1:]]
 
 
+def _decoded(root: RootModule, file: Path, *, is_destroy: bool) -> SavedPlan:
+    data = show(root, file)
+    outputs = plan_json.prior_outputs(data) if is_destroy else plan_json.outputs(data)
+    return SavedPlan(file, plan_json.decode(data, secrets=masking.secrets_in(root.env, data)), outputs)
+
+
 def _run_plan(root: RootModule, file: Path, emit: Emit, *, is_destroy: bool) -> None:
     flags: dict[str, str | bool] = {
         "json": True,
@@ -199,11 +251,11 @@ def _run_plan(root: RootModule, file: Path, emit: Emit, *, is_destroy: bool) -> 
     if is_destroy:
         flags["destroy"] = True
     command = argv(root.binary, "plan", **flags)
-    stream = Stream(emit)
+    stream = Stream(emit, root.nets)
     done = _run(root, command, stream)
     if done.code == 1 and _init_was_needed(done, stream):
         _init(root)
-        stream = Stream(emit)
+        stream = Stream(emit, root.nets)
         done = _run(root, command, stream)
     if done.code not in (0, 2):
         raise _error("plan", root, done, stream)
@@ -222,7 +274,7 @@ def _init(root: RootModule) -> None:
         flags["lockfile"] = "readonly"
     done = _run(root, argv(root.binary, "init", **flags))
     if done.code != 0:
-        raise _error("init", root, done, Stream(lambda _event: None))
+        raise _error("init", root, done, _silent(root))
 
 
 def _run(root: RootModule, command: list[str], stream: Stream | None = None) -> process.Completed:
@@ -232,6 +284,11 @@ def _run(root: RootModule, command: list[str], stream: Stream | None = None) -> 
         )
     except OSError as error:
         raise TerraformError(f"{root.binary.path} cannot be started: {error.strerror or error}") from error
+
+
+def _silent(root: RootModule) -> Stream:
+    """For commands that do not speak line by line."""
+    return Stream(lambda _event: None, root.nets)
 
 
 def _init_was_needed(done: process.Completed, stream: Stream) -> bool:
@@ -246,7 +303,8 @@ def _error(command: str, root: RootModule, done: process.Completed, stream: Stre
             return _locked(root, error)
     details = [line for error in stream.errors for line in error.lines()]
     if not details:
-        details = _plain_tail([*stream.raw, *done.stdout.splitlines(), *done.stderr.splitlines()])
+        said = root.nets.text(f"{done.stdout}\n{done.stderr}")
+        details = _plain_tail([*stream.raw, *said.splitlines()])
     return TerraformError(f"{where} (exit code {done.code})", hint=_hint(details), details=tuple(details))
 
 
@@ -280,14 +338,14 @@ def _plain_tail(lines: list[str], count: int = 20) -> list[str]:
     return plain[first:][-count:]
 
 
-def _private_folder(root: RootModule) -> Path:
+def _private_folder(root: RootModule, kind: str = "plan") -> Path:
     """A new folder for one plan file, closed to others; folders of dead runs are removed, for plans hold secrets."""
     base = root.data_dir / "orch"
     base.mkdir(parents=True, exist_ok=True)
-    for old in base.glob("plan-*"):
-        if not _is_alive(old.name.removeprefix("plan-")):
+    for old in (*base.glob("plan-*"), *base.glob("sealed-*")):
+        if not _is_alive(old.name.partition("-")[2]):
             shutil.rmtree(old, ignore_errors=True)
-    folder = base / f"plan-{os.getpid()}"
+    folder = base / f"{kind}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return folder

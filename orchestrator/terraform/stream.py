@@ -1,16 +1,19 @@
 """The line-by-line JSON that `plan -json` and `apply -json` print → events, diagnostics and outputs. Pure.
 
-The stream holds no attribute values, so it is safe to show; provisioner output is not, and is dropped.
+The stream holds no attribute values; provisioner output does, and is dropped with the snippets of diagnostics. What is left
+goes through the nets of masking.py all the same: a provider's error quotes what AWS answered, and an address the keys of a map.
 Format: https://developer.hashicorp.com/terraform/internals/machine-readable-ui
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.events import Emit, ResourceProgress, Warned
+from orchestrator.terraform.masking import Nets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +26,13 @@ _STATES: dict[str, Literal["started", "running", "done", "failed"]] = {
     "refresh_start": "started",
     "refresh_complete": "done",
 }
+# How local-exec and remote-exec end their errors: with all that the command printed.
+_PROVISIONER_OUTPUT = re.compile(r"(?s)(Error running command .*?\. Output:).*")
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """An error or warning of Terraform: what, where, and its explanation. Snippets with values are left out."""
+    """An error or warning of Terraform: what, where, and its explanation, without secrets. Snippets with values are left out."""
 
     severity: str
     summary: str
@@ -43,9 +48,12 @@ class Diagnostic:
 
 @dataclass
 class Stream:
-    """Takes the lines of one command and holds what it said: errors, raw lines that were no JSON, and outputs."""
+    """Takes the lines of one command and holds what it said: errors, raw lines that were no JSON, and outputs. Of these only
+    the outputs, which Terraform says are open, have not gone through the nets.
+    """
 
     emit: Emit
+    nets: Nets = field(default_factory=Nets)
     errors: list[Diagnostic] = field(default_factory=list)
     raw: list[str] = field(default_factory=list)
     outputs: dict[str, object] = field(default_factory=dict)
@@ -58,7 +66,7 @@ class Stream:
             message = None
         if not isinstance(message, dict):
             if line.strip():
-                self.raw.append(line)
+                self.raw.append(self.nets.text(line))
             return
         kind = message.get("type")
         if kind in _STATES:
@@ -77,7 +85,7 @@ class Stream:
         action = str(hook.get("action", "refresh"))
         self.emit(
             ResourceProgress(
-                address=str(resource.get("addr", "")),
+                address=self.nets.address(str(resource.get("addr", ""))),
                 action=action,
                 state=_STATES[kind],
                 elapsed_s=float(hook.get("elapsed_seconds", 0)),
@@ -85,21 +93,22 @@ class Stream:
         )
 
     def _diagnostic(self, data: Mapping[str, Any]) -> None:
-        diagnostic = _decode(data)
+        diagnostic = _decode(data, self.nets)
         if diagnostic.severity == "error":
             self.errors.append(diagnostic)
         else:
             self.emit(Warned("\n".join(diagnostic.lines())))
 
 
-def _decode(data: Mapping[str, Any]) -> Diagnostic:
+def _decode(data: Mapping[str, Any], nets: Nets) -> Diagnostic:
     place = ""
     if isinstance(location := data.get("range"), dict):
         place = f"{location.get('filename', '')}:{location.get('start', {}).get('line', '')}"
     return Diagnostic(
         severity=str(data.get("severity", "error")),
-        summary=str(data.get("summary", "")),
-        detail=str(data.get("detail", "")),
-        address=str(data.get("address", "") or ""),
-        place=place,
+        # As one text each: a secret may have several lines.
+        summary=nets.text(str(data.get("summary", ""))),
+        detail=nets.text(_PROVISIONER_OUTPUT.sub(r"\1 (not shown)", str(data.get("detail", "")))),
+        address=nets.address(str(data.get("address", "") or "")),
+        place=nets.text(place),
     )

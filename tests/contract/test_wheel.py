@@ -37,5 +37,9 @@ def test_nothing_generated_travels_along(names):
 
 
 def test_the_package_is_typed_and_whole(names):
-    assert {"orchestrator/py.typed", "orchestrator/cli/__init__.py", "orchestrator/sandbox/control.py"} <= set(names)
+    assert {
+        "orchestrator/py.typed",
+        "orchestrator/cli/__init__.py",
+        "orchestrator/sandbox/control.py",
+    } <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "bench/", "scripts/"))]

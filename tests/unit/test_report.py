@@ -20,8 +20,11 @@ from orchestrator.model import (
     Action,
     Bootstrapped,
     Change,
+    CheckResult,
     Destroyed,
+    Detail,
     Image,
+    Masked,
     OutputChange,
     Plan,
     Release,
@@ -67,9 +70,137 @@ def test_a_plan_shows_what_destroys_first():
         "  - aws_b.old (delete)",
         "  ± aws_c.c (replace)",
         "  + aws_a.new (create)",
-        "  ~ output orch",
+        "  + output orch",
         "Changed outside Terraform: aws_d.drifted",
     ]
+
+
+def plan_of(*changes: Change, **more) -> Plan:
+    values = {
+        "drift": (),
+        "output_changes": (),
+        "is_applicable": True,
+        "terraform_version": "",
+        "contract": {},
+    }
+    return Plan(changes, **(values | more))
+
+
+def test_a_plan_unfolds_what_changes():
+    digest = "sha256:" + "1a2b3c4d5e6f" + "0" * 52
+    role = Change(
+        "aws_iam_role.deploy",
+        Action.UPDATE,
+        details=(Detail("trust: condition StringEquals sub", ["a"], ["a", "b"]),),
+        widenings=("trust lets in b as well",),
+    )
+    web = Change(
+        "aws_ecs_task_definition.web",
+        Action.REPLACE,
+        reason="replace_because_cannot_update",
+        details=(
+            Detail("memory", 512, 1024, forces_replacement=True),
+            Detail("container web: image", f"r.io/web@{digest}", f"r.io/web@{digest.replace('1a', '9f')}"),
+            Detail("container web: environment LEVEL", Masked.SENSITIVE, Masked.SENSITIVE),
+            Detail("container web: environment OLD", Masked.SENSITIVE, Masked.ABSENT),
+            Detail("tags", Masked.ABSENT, {"Team": "a", "x": [1, True, None, Masked.UNKNOWN]}),
+            Detail("… 37 more", Masked.ABSENT, Masked.ABSENT),
+        ),
+    )
+    new = Change("aws_a.new", Action.CREATE, details=(Detail("name", Masked.ABSENT, "a"),))
+    moved = Change("aws_b.new", Action.MOVE, previous_address="aws_b.old")
+    taken = Change("aws_c.c", Action.IMPORT, import_id="i-1")
+    drifted = Change("aws_d.d", Action.UPDATE, details=(Detail("n", 1, 2),))
+    plan = plan_of(
+        new,
+        moved,
+        taken,
+        role,
+        web,
+        drift=(drifted,),
+        output_changes=(OutputChange("url", Action.UPDATE, "a", Masked.UNKNOWN),),
+        checks=(CheckResult("check.health", "fail", ("is down",)),),
+        is_errored=True,
+    )
+    assert text.plan_lines("dev", plan) == [
+        "Plan for dev: 1 to create, 1 to update, 1 to replace, 1 to import, 1 to move, 1 output to change",
+        "! Terraform stopped at an error: this plan is not complete and cannot be applied",
+        "! aws_iam_role.deploy: trust lets in b as well",
+        "! check.health: is down",
+        "  ± aws_ecs_task_definition.web (replace: it cannot be updated in place)",
+        "      memory: 512 → 1024  ← forces replacement",
+        "      container web: image: r.io/web@sha256:1a2b3c4d5e6f… → …@sha256:9f2b3c4d5e6f…",
+        "      container web: environment LEVEL: (sensitive) → (sensitive)",
+        "      container web: environment OLD: - (sensitive)",
+        '      tags: + {"Team": "a", "x": [1, true, null, "(known after apply)"]}',
+        "      … 37 more",
+        "  + aws_a.new (create)",
+        "      name: a",
+        "  ~ aws_iam_role.deploy (update)",
+        "      trust: condition StringEquals sub: a → a, b",
+        "  < aws_c.c (import of i-1)",
+        "  > aws_b.new (move from aws_b.old)",
+        "  ~ output url: a → (known after apply)",
+        "Changed outside Terraform: aws_d.d",
+        "      n: 1 → 2",
+    ]
+
+
+def test_a_plan_folds_what_is_long():
+    many = tuple(Detail(f"a{number}", 1, 2) for number in range(10))
+    lines = text.plan_lines("dev", plan_of(Change("x", Action.UPDATE, details=many)))
+    assert lines[-1] == "      … 2 more"
+    assert len(lines) == 2 + 9
+    counted = (*many, Detail("… 37 more", Masked.ABSENT, Masked.ABSENT))
+    lines = text.plan_lines("dev", plan_of(Change("x", Action.UPDATE, details=counted)))
+    assert lines[-1] == "      … 39 more"
+    # One line more is no shorter than the line that says so.
+    lines = text.plan_lines("dev", plan_of(Change("x", Action.UPDATE, details=many[:9])))
+    assert lines[-1] == "      a8: 1 → 2"
+    long = Detail("text", "start" + "x" * 500 + "the end", Masked.ABSENT)
+    line = text.plan_lines("dev", plan_of(Change("x", Action.UPDATE, details=(long,))))[-1]
+    assert line.startswith("      text: - startx")
+    assert line.endswith("the end")
+    assert len(line) < 100
+
+
+def test_an_output_that_is_an_object_shows_its_members_that_change():
+    before = {"contract": 1, "services": {"web": {"arn": "a", "name": "web"}}, "gone": 1}
+    after = {"contract": 1, "services": {"web": {"arn": Masked.UNKNOWN, "name": "web"}}}
+    outputs = (
+        OutputChange("orch", Action.UPDATE, before, after),
+        OutputChange("new", Action.CREATE, Masked.ABSENT, after),
+    )
+    assert text.plan_lines("dev", plan_of(output_changes=outputs))[1:] == [
+        "  ~ output orch",
+        "      services.web.arn: a → (known after apply)",
+        "      gone: - 1",
+        "  + output new",
+    ]
+
+
+def test_a_new_environment_is_told_by_its_addresses():
+    created = [
+        Change(f"x{number:02}", Action.CREATE, details=(Detail("n", Masked.ABSENT, 1),))
+        for number in range(11)
+    ]
+    assert len(text.plan_lines("dev", plan_of(*created))) == 1 + 11
+    assert len(text.plan_lines("dev", plan_of(*created[1:]))) == 1 + 2 * 10
+
+
+def test_nothing_in_a_plan_steers_the_terminal_or_shows_a_credential():
+    key = "AKIAIOSFODNN7EXAMPLE"
+    change = Change(
+        f'aws_x.a["{key}\x1b[2J"]',
+        Action.UPDATE,
+        details=(Detail("a\nb", "x\u202ey", f"{'p' * 45}{key}{'q' * 45}"),),
+        widenings=(f"may {key}",),
+    )
+    lines = text.plan_lines(
+        "dev", plan_of(change, output_changes=(OutputChange("o", Action.CREATE, Masked.ABSENT, [key]),))
+    )
+    assert all(line.isprintable() for line in lines)
+    assert "AKIA" not in "".join(lines)
 
 
 def test_a_release_shows_digest_revision_and_durations():
