@@ -18,15 +18,25 @@ TARGET = Path(__file__).parent.parent / "tests/contract/github_openapi.json"
 _REPOSITORY = "/repos/{owner}/{repo}"
 _ENVIRONMENT = f"{_REPOSITORY}/environments/{{environment_name}}"
 OPERATIONS = {
+    "/user": ("get",),
     _REPOSITORY: ("get",),
     f"{_REPOSITORY}/actions/oidc/customization/sub": ("get",),
     f"{_REPOSITORY}/actions/variables": ("get", "post"),
     f"{_REPOSITORY}/actions/variables/{{name}}": ("patch",),
+    f"{_REPOSITORY}/deployments": ("get", "post"),
+    f"{_REPOSITORY}/deployments/{{deployment_id}}/statuses": ("get", "post"),
     f"{_REPOSITORY}/environments": ("get",),
     _ENVIRONMENT: ("get", "put"),
     f"{_ENVIRONMENT}/deployment-branch-policies": ("get", "post"),
     f"{_ENVIRONMENT}/variables": ("get", "post"),
     f"{_ENVIRONMENT}/variables/{{name}}": ("patch",),
+    f"{_REPOSITORY}/issues": ("get", "post"),
+    f"{_REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch", "delete"),
+    f"{_REPOSITORY}/issues/{{issue_number}}": ("patch",),
+    f"{_REPOSITORY}/issues/{{issue_number}}/comments": ("get", "post"),
+    f"{_REPOSITORY}/labels": ("post",),
+    f"{_REPOSITORY}/labels/{{name}}": ("get",),
+    f"{_REPOSITORY}/pulls/{{pull_number}}": ("get",),
 }
 _PROSE = frozenset({"description", "summary", "example", "examples", "externalDocs", "tags", "title"})
 # Below these keys stand names of things, which may be spelled like prose: a schema may have a property `description`.

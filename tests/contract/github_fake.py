@@ -1,19 +1,25 @@
-"""A small GitHub on 127.0.0.1: one repository with its environments, branch policies and variables, behind the REST API.
+"""A small GitHub on 127.0.0.1: one repository behind the REST API, with its environments, branch policies and variables, its
+pull requests, issues, comments and labels, and its deployments.
 
 It keeps state, and behaves as GitHub documents: status codes, paging with Link headers, names without regard to case, a
-branch policy only where custom policies are on, a PUT that resets what it is not told. Every request, and every answer of
-its own, is held against GitHub's OpenAPI description (github_openapi.json; scripts/github_openapi.py makes it): what does
-not fit is kept in `violations`, which a test must find empty.
+branch policy only where custom policies are on, a PUT that resets what it is not told, 422 for a body of more than 65,536
+characters, `auto_inactive` for what is neither transient nor production alone. Every request, and every answer of its own, is
+held against GitHub's OpenAPI description (github_openapi.json; scripts/github_openapi.py makes it): what does not fit is kept
+in `violations`, which a test must find empty.
 
 Beyond the description: 401, 403, 404 and 409 with GitHub's texts, the plan's refusal, and `can_admins_bypass`, which
-GitHub answers and takes without describing it (google/go-github issue #2725).
+GitHub answers and takes without describing it (google/go-github issue #2725); a head without a repository, which pull requests
+from a deleted fork have (github/rest-api-description issue #161); and of GraphQL, which has a schema of its own, the one
+query `viewer`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,7 +40,13 @@ ALL = {
     "administration": "write",
     "environments": "write",
     "actions_variables": "write",
+    "deployments": "write",
+    "issues": "write",
+    "pull_requests": "write",
 }
+BOT = {"login": "github-actions[bot]", "id": 41898282, "type": "Bot"}
+# GitHub's page "Issue comments" does not say it; its answer does.
+_BODY_CHARACTERS = 65_536
 
 
 @dataclass
@@ -63,9 +75,56 @@ class Environment:
 
 
 @dataclass
+class Comment:
+    id: int
+    issue: int
+    body: str
+    user: dict[str, Any]
+
+
+@dataclass
+class Issue:
+    """An issue, or a pull request in the list of issues."""
+
+    number: int
+    title: str
+    body: str | None
+    user: dict[str, Any]
+    labels: list[str] = field(default_factory=list)
+    state: str = "open"
+    state_reason: str | None = None
+    is_pull_request: bool = False
+
+
+@dataclass
+class Pull:
+    """A pull request; `head_repository` is None once its fork is deleted."""
+
+    number: int
+    head: str
+    base: str
+    head_repository: str | None
+
+
+@dataclass
+class Deployment:
+    """A deployment with its statuses, the oldest first, as they were sent."""
+
+    id: int
+    body: dict[str, Any]
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        return self.statuses[-1]["state"] if self.statuses else "pending"
+
+
+@dataclass
 class GitHub:
     """The state, and what was asked. `next_answers` go out first, in order, to calls of their kind: `PUT /environments`.
-    Of the next `lost_answers` POSTs what they do is done, and a proxy's error is answered.
+    Of the next `lost_answers` POSTs what they do is done, and a proxy's error is answered. `before` holds, by kind of call too,
+    what happens just before the next such call is performed: another job, say. `user` is whose the token is, and
+    `graphql_is_open` whether it may ask so.
     """
 
     name: str = "acme/shop"
@@ -84,6 +143,28 @@ class GitHub:
     headers: list[dict[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     url: str = ""
+    user: dict[str, Any] = field(default_factory=lambda: dict(BOT))
+    graphql_is_open: bool = True
+    has_issues: bool = True
+    comments: dict[int, Comment] = field(default_factory=dict)
+    issues: dict[int, Issue] = field(default_factory=dict)
+    pulls: dict[int, Pull] = field(default_factory=dict)
+    labels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    deployments: dict[int, Deployment] = field(default_factory=dict)
+    before: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
+    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def comment(self, issue: int, body: str, user: dict[str, Any] = BOT) -> Comment:
+        comment = Comment(next(self._ids), issue, body, user)
+        self.comments[comment.id] = comment
+        return comment
+
+    def pull(
+        self, number: int, head: str, base: str = "b" * 40, repository: str | None = "acme/shop"
+    ) -> None:
+        self.pulls[number] = Pull(number, head, base, repository)
+        self.issues[number] = Issue(number, "A change", None, dict(BOT), is_pull_request=True)
 
     def add(self, environment: Environment) -> Environment:
         self.environments[environment.name.casefold()] = environment
@@ -114,17 +195,19 @@ class GitHub:
     ) -> Answer:
         self.calls.append((verb, path.partition(f"/repos/{self.name}")[2] or path, body))
         self.headers.append(headers)
-        for kind, answers in self.next_answers.items():
-            wanted_verb, _, wanted_path = kind.partition(" ")
-            if answers and verb == wanted_verb and wanted_path in unquote(path):
-                return answers.pop(0)
+        scripted = _next(self.next_answers, verb, path)
+        if scripted is not None:
+            return scripted
         if headers.get("authorization") != f"token {TOKEN}":
             return _refusal(401, "Bad credentials")
+        if verb == "POST" and path == f"{self.prefix.removesuffix('/v3')}/graphql":
+            return self._viewer(body)
         found = _operation(verb, path.removeprefix(self.prefix))
         if found is None or not path.startswith(self.prefix):
             return _refusal(404, "Not Found")
         template, parameters = found
-        if f"{parameters['owner']}/{parameters['repo']}".casefold() != self.name.casefold():
+        named = f"{parameters.get('owner')}/{parameters.get('repo')}"
+        if template != "/user" and named.casefold() != self.name.casefold():
             return _refusal(404, "Not Found")
         if headers.get("x-github-api-version") != "2022-11-28":
             self.violations.append(f"{verb} {path} without the API version")
@@ -137,7 +220,11 @@ class GitHub:
                 "Resource not accessible by personal access token",
                 {"X-Accepted-GitHub-Permissions": missing},
             )
-        answer = self._perform(verb, template, parameters, query, body)
+        happens = _next(self.before, verb, path)
+        if happens is not None:
+            happens()
+        with self._lock:
+            answer = self._perform(verb, template, parameters, query, body)
         self._validate_answer(f"{verb} {path}", operation, answer)
         if verb == "POST" and self.lost_answers:
             self.lost_answers -= 1
@@ -154,6 +241,8 @@ class GitHub:
                 self.violations.append(f"{call}: the parameter {name} is not described")
             elif known[name]["schema"]["type"] == "integer" and not value.isdecimal():
                 self.violations.append(f"{call}: {name}={value} is not a number")
+            elif value not in known[name]["schema"].get("enum", [value]):
+                self.violations.append(f"{call}: {name}={value} is not one of the values")
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
         if body is None:
             if operation.get("requestBody", {}).get("required"):
@@ -174,8 +263,11 @@ class GitHub:
             return
         content = _resolved(described).get("content", {}).get("application/json")
         if content is not None:
+            body = answer.body
+            if "/pulls/" in call and answer.status == 200 and body["head"]["repo"] is None:
+                body = {**body, "head": {**body["head"], "repo": body["base"]["repo"]}}
             self.violations += [
-                f"answer to {call}: {problem}" for problem in problems(content["schema"], answer.body)
+                f"answer to {call}: {problem}" for problem in problems(content["schema"], body)
             ]
 
     def _missing_permission(self, verb: str, template: str) -> str:
@@ -186,10 +278,22 @@ class GitHub:
             needed = {"actions_variables": "read" if verb == "GET" else "write"}
         elif "/variables" in template:
             needed = {"environments": "read" if verb == "GET" else "write"}
-        for permission, access in needed.items():
-            if self.permissions.get(permission) not in {access, "write"}:
-                return f"{permission}={access}"
-        return ""
+        elif "/deployments" in template:
+            needed = {"deployments": "read" if verb == "GET" else "write"}
+        elif "/comments" in template:
+            needed = dict.fromkeys(("issues", "pull_requests"), "read" if verb == "GET" else "write")
+        elif "/pulls" in template:
+            needed = {"pull_requests": "read"}
+        elif "/issues" in template or "/labels" in template:
+            needed = {"issues": "read" if verb == "GET" else "write"}
+        elif template == "/user":
+            needed = {}
+        # Of several, one is enough.
+        if not needed or any(
+            self.permissions.get(permission) in {access, "write"} for permission, access in needed.items()
+        ):
+            return ""
+        return "; ".join(f"{permission}={access}" for permission, access in needed.items())
 
     def _perform(
         self, verb: str, template: str, parameters: dict[str, str], query: dict[str, str], body: Any
@@ -199,6 +303,9 @@ class GitHub:
             return Answer(200, self._repository())
         if rest == "/actions/oidc/customization/sub":
             return _refusal(404, "Not Found") if self.subject is None else Answer(200, self.subject)
+        talk = self._talk(verb, rest, parameters, query, body)
+        if talk is not None:
+            return talk
         if rest == "/environments":
             items = [self._environment(environment) for environment in self.environments.values()]
             return self._page(rest, "environments", items, query, 30, 100)
@@ -218,6 +325,29 @@ class GitHub:
         if "/variables" in rest:
             return self._variables(environment.variables, verb, rest, parameters, query, body)
         return self._policies(environment, verb, rest, query, body)
+
+    def _talk(
+        self, verb: str, rest: str, parameters: dict[str, str], query: dict[str, str], body: Any
+    ) -> Answer | None:
+        """What a run tells people: comments, issues, deployments. None for another call."""
+        if rest == "/user":
+            is_app = self.user["type"] == "Bot"
+            return (
+                _refusal(403, "Resource not accessible by integration")
+                if is_app
+                else Answer(200, sample("private-user") | {"user_view_type": "private"} | self.user)
+            )
+        if rest.startswith("/deployments"):
+            return self._deployments(verb, rest, parameters, query, body)
+        if rest.startswith("/pulls"):
+            return self._pull(int(parameters["pull_number"]))
+        if rest.startswith("/labels"):
+            return self._labels(verb, parameters, body)
+        if rest.startswith("/issues/") and "/comments" in rest:
+            return self._comments(verb, rest, parameters, query, body)
+        if rest.startswith("/issues"):
+            return self._issues(verb, rest, parameters, query, body)
+        return None
 
     def _put(self, name: str, environment: Environment | None, body: dict[str, Any]) -> Answer:
         policy = body.get("deployment_branch_policy")
@@ -288,6 +418,178 @@ class GitHub:
             return _refusal(404, "Not Found")
         variables[name] = body.get("value", variables[name])
         return Answer(204)
+
+    def _viewer(self, body: dict[str, Any]) -> Answer:
+        if not self.graphql_is_open:
+            return Answer(200, {"errors": [{"type": "FORBIDDEN", "message": "Resource not accessible"}]})
+        if body != {"query": "query { viewer { login databaseId } }"}:
+            self.violations.append(f"POST /graphql: {body}")
+        return Answer(200, {"data": {"viewer": {"login": self.user["login"], "databaseId": self.user["id"]}}})
+
+    def _comments(
+        self, verb: str, rest: str, parameters: dict[str, str], query: dict[str, str], body: Any
+    ) -> Answer:
+        too_long = _too_long("IssueComment", body)
+        if "issue_number" in parameters:
+            issue = int(parameters["issue_number"])
+            if issue not in self.issues:
+                return _refusal(404, "Not Found")
+            if verb == "POST":
+                return too_long or Answer(
+                    201, self._comment(self.comment(issue, body["body"], dict(self.user)))
+                )
+            listed = [comment for comment in self.comments.values() if comment.issue == issue]
+            return self._plain_page(rest, [self._comment(comment) for comment in listed], query)
+        comment = self.comments.get(int(parameters["comment_id"]))
+        if comment is None:
+            return _refusal(404, "Not Found")
+        if verb == "DELETE":
+            del self.comments[comment.id]
+            return Answer(204)
+        if verb == "PATCH":
+            if too_long:
+                return too_long
+            comment.body = body["body"]
+        return Answer(200, self._comment(comment))
+
+    def _issues(
+        self, verb: str, rest: str, parameters: dict[str, str], query: dict[str, str], body: Any
+    ) -> Answer:
+        if not self.has_issues:
+            return _refusal(410, "Issues are disabled for this repo") if verb != "GET" else Answer(200, [])
+        if verb == "GET":
+            wanted = set(query.get("labels", "").split(",")) - {""}
+            listed = [
+                self._issue(issue)
+                for issue in sorted(self.issues.values(), key=lambda issue: issue.number)
+                if query.get("state", "open") in {"all", issue.state} and wanted <= set(issue.labels)
+            ]
+            return self._plain_page(rest, listed, query)
+        too_long = _too_long("Issue", body)
+        if too_long:
+            return too_long
+        if verb == "POST":
+            number = max(self.issues, default=0) + 1
+            labels = [label for label in body.get("labels", ()) if label in self.labels]
+            issue = Issue(number, body["title"], body.get("body"), dict(self.user), labels)
+            self.issues[number] = issue
+            return Answer(201, self._issue(issue))
+        issue = self.issues.get(int(parameters["issue_number"]))
+        if issue is None:
+            return _refusal(404, "Not Found")
+        issue.title, issue.body = body.get("title", issue.title), body.get("body", issue.body)
+        if body.get("state", issue.state) != issue.state:
+            issue.state = body["state"]
+            issue.state_reason = body.get("state_reason") or (
+                "reopened" if issue.state == "open" else "completed"
+            )
+        return Answer(200, self._issue(issue))
+
+    def _labels(self, verb: str, parameters: dict[str, str], body: Any) -> Answer:
+        if verb == "POST":
+            if body["name"] in self.labels:
+                return _refusal(422, "Validation Failed")
+            self.labels[body["name"]] = body
+            return Answer(201, sample("label") | body)
+        label = self.labels.get(parameters["name"])
+        return _refusal(404, "Not Found") if label is None else Answer(200, sample("label") | label)
+
+    def _pull(self, number: int) -> Answer:
+        pull = self.pulls.get(number)
+        if pull is None:
+            return _refusal(404, "Not Found")
+        answer = sample("pull-request") | {"number": number, "state": "open"}
+        answer["head"] |= {"sha": pull.head, "repo": None}
+        if pull.head_repository is not None:
+            answer["head"]["repo"] = sample("repository") | {"full_name": pull.head_repository}
+        answer["base"] |= {"sha": pull.base, "repo": sample("repository") | {"full_name": self.name}}
+        return Answer(200, answer)
+
+    def _deployments(
+        self, verb: str, rest: str, parameters: dict[str, str], query: dict[str, str], body: Any
+    ) -> Answer:
+        if "deployment_id" in parameters:
+            deployment = self.deployments.get(int(parameters["deployment_id"]))
+            if deployment is None:
+                return _refusal(404, "Not Found")
+            if verb == "GET":
+                statuses = [self._status(status) for status in reversed(deployment.statuses)]
+                return self._plain_page(rest, statuses, query)
+            return Answer(201, self._status(self._add_status(deployment, body)))
+        if verb == "POST":
+            if not re.fullmatch(r"[0-9a-f]{40}", body["ref"]):
+                return _refusal(422, f"No ref found for: {body['ref']}")
+            if body.get("required_contexts") != [] or body.get("auto_merge", True):
+                return _refusal(409, "Conflict: Commit status checks failed for master.")
+            deployment = Deployment(next(self._ids), body)
+            self.deployments[deployment.id] = deployment
+            return Answer(201, self._deployment(deployment))
+        names = {"sha": "ref", "environment": "environment", "task": "task"}
+        listed = [
+            self._deployment(deployment)
+            for deployment in sorted(self.deployments.values(), key=lambda each: -each.id)
+            if all(deployment.body[names[key]] == query[key] for key in names if key in query)
+        ]
+        return self._plain_page(rest, listed, query)
+
+    def _add_status(self, deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
+        if len(body.get("description", "")) > 140:
+            self.violations.append("the description of a status has more than 140 characters")
+        status = {**body, "id": next(self._ids)}
+        deployment.statuses.append(status)
+        if body["state"] == "success" and body.get("auto_inactive", True):
+            for other in self.deployments.values():
+                kinds = {"transient_environment", "production_environment"}
+                is_lasting = not any(other.body.get(kind) for kind in kinds)
+                is_prior = other.id < deployment.id
+                is_same = other.body["environment"] == deployment.body["environment"]
+                if is_prior and is_same and is_lasting and other.state == "success":
+                    other.statuses.append({"state": "inactive", "id": next(self._ids)})
+        return status
+
+    def _comment(self, comment: Comment) -> dict[str, Any]:
+        return sample("issue-comment") | {
+            "id": comment.id,
+            "body": comment.body,
+            "html_url": f"https://github.com/{self.name}/pull/{comment.issue}#issuecomment-{comment.id}",
+            "user": sample("simple-user") | comment.user,
+        }
+
+    def _issue(self, issue: Issue) -> dict[str, Any]:
+        answer = sample("issue") | {
+            "number": issue.number,
+            "title": issue.title,
+            "body": issue.body,
+            "state": issue.state,
+            "html_url": f"https://github.com/{self.name}/issues/{issue.number}",
+            "labels": [sample("label") | {"name": label} for label in issue.labels],
+            "user": sample("simple-user") | issue.user,
+        }
+        # GitHub answers null until then, and describes an enumeration without null.
+        if issue.state_reason is not None:
+            answer["state_reason"] = issue.state_reason
+        if issue.is_pull_request:
+            answer["pull_request"] = dict.fromkeys(("diff_url", "html_url", "patch_url", "url"), "text")
+        return answer
+
+    def _deployment(self, deployment: Deployment) -> dict[str, Any]:
+        keys = ("environment", "payload", "production_environment", "transient_environment", "task")
+        named = {key: deployment.body[key] for key in keys if key in deployment.body}
+        ref = deployment.body["ref"]
+        return sample("deployment") | named | {"id": deployment.id, "sha": ref, "ref": ref}
+
+    def _status(self, status: dict[str, Any]) -> dict[str, Any]:
+        keys = ("id", "state", "log_url", "environment_url", "description")
+        return (
+            sample("deployment-status")
+            | {"description": ""}
+            | {key: status[key] for key in keys if key in status}
+        )
+
+    def _plain_page(self, rest: str, items: list[Any], query: dict[str, str]) -> Answer:
+        """A page of a list that is the whole answer."""
+        answer = self._page(rest, "items", items, query, 30, 100)
+        return Answer(200, answer.body["items"], answer.headers)
 
     def _page(
         self, rest: str, key: str, items: list[Any], query: dict[str, str], default: int, most: int
@@ -381,6 +683,27 @@ def _policy(number: int, kind: str, name: str) -> dict[str, Any]:
     return {"id": number, "node_id": f"P{number}", "name": name, "type": kind}
 
 
+def _too_long(resource: str, body: Any) -> Answer | None:
+    """GitHub's answer to a body that is too long, if this one is."""
+    if not body or len(body.get("body") or "") <= _BODY_CHARACTERS:
+        return None
+    answer = _refusal(422, "Validation Failed")
+    text = f"Body is too long (maximum is {_BODY_CHARACTERS} characters)"
+    answer.body["errors"] = [
+        {"resource": resource, "code": "unprocessable", "field": "data", "message": text}
+    ]
+    return answer
+
+
+def _next(scripted: dict[str, list[Any]], verb: str, path: str) -> Any:
+    """The next thing that was scripted for such a call, such as `PATCH /issues/comments`."""
+    for kind, things in scripted.items():
+        wanted_verb, _, wanted_path = kind.partition(" ")
+        if things and verb == wanted_verb and wanted_path in unquote(path):
+            return things.pop(0)
+    return None
+
+
 def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Answer:
     documentation = "https://docs.github.com/rest"
     body = {"message": message, "documentation_url": documentation, "status": str(status)}
@@ -397,7 +720,8 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
 def _operation(verb: str, path: str) -> tuple[str, dict[str, str]] | None:
     """The path template that GitHub would route the call to, and its parameters, decoded."""
     for template, operations in DESCRIPTION["paths"].items():
-        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)
+        pattern = re.sub(r"\{(\w+_(?:number|id))\}", r"(?P<\1>[0-9]+)", template)
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)
         match = re.fullmatch(pattern, path)
         if match and verb.lower() in operations:
             return template, {name: unquote(value) for name, value in match.groupdict().items()}
@@ -431,7 +755,7 @@ def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(data)
             self.close_connection = self.close_connection or answer.breaks
 
-        do_GET = do_PUT = do_POST = do_PATCH = _serve  # noqa: N815  # http.server calls by these names
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server calls by these names
 
         def log_message(self, *_: object) -> None:
             pass
