@@ -81,6 +81,11 @@ class Aws:
         return self._client("iam")  # type: ignore[no-any-return]
 
     @property
+    def kms(self) -> Any:
+        """Untyped: who uses it names the two calls itself (terraform/bundle.py)."""
+        return self._client("kms")
+
+    @property
     def s3(self) -> S3Client:
         return self._client("s3")  # type: ignore[no-any-return]
 

@@ -214,6 +214,9 @@ _READ_STATE = (
     # No secret's value stands in it (modules ecs and iam take ARNs alone), but whatever else does can be read by this.
     Statement("ReadState", ("s3:GetObject",), (_STATE,)),
 )
+_PLANS = _BUCKET + "/orch/plans/{environment}/*"
+# A data key is bound to the bundle it seals (terraform/bundle.py); these roles may ask for those of this environment alone.
+_OUR_PLANS = Condition("StringEquals", "kms:EncryptionContext:orch:environment", ("{environment}",))
 _LOCK_STATE = Statement(
     "LockState", ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), (_STATE + ".tflock",)
 )
@@ -560,10 +563,17 @@ _KEEP_DATA = Statement(
     only_protected=True,
 )
 
-_READS = (*_READ_STATE, _LOCK_STATE, *_READ_RESOURCES)
+# What plan and apply read alike.
+READS = (*_READ_STATE, _LOCK_STATE, *_READ_RESOURCES)
+SEALS = (
+    Statement("StorePlans", ("s3:PutObject",), (_PLANS,)),
+    Statement("SealPlans", ("kms:GenerateDataKey",), (_EVERY_KEY,), (*_OURS, _OUR_PLANS)),
+)
 # Apart from the reads, because both together exceed what IAM allows in a role's inline policies.
 WRITES = (
     Statement("WriteState", ("s3:PutObject",), (_STATE,)),
+    Statement("ReadPlans", ("s3:GetObject",), (_PLANS,)),
+    Statement("OpenPlans", ("kms:Decrypt",), (_EVERY_KEY,), (*_OURS, _OUR_PLANS)),
     *_WRITE_NETWORK,
     *_WRITE_SERVICES,
     *_WRITE_LOAD_BALANCER,
@@ -573,7 +583,10 @@ WRITES = (
 )
 
 TABLE: dict[Role, tuple[Statement, ...]] = {
-    Role.PLAN: _READS,
+    Role.PLAN: (
+        *READS,
+        *SEALS,
+    ),
     Role.PUSH: (
         # The action knows no resource.
         Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",)),
@@ -593,7 +606,7 @@ TABLE: dict[Role, tuple[Statement, ...]] = {
         # AWS's list has it: docker with the containerd image store looks first whether the manifest is there.
         Statement("PushImagesImplied", ("ecr:BatchGetImage",), (_REPOSITORY,), implied_by=("ecr:PutImage",)),
     ),
-    Role.APPLY: (*_READS, *WRITES),
+    Role.APPLY: (*READS, *WRITES),
     Role.DEPLOY: (
         *_READ_STATE,
         Statement("RecordReleases", ("s3:PutObject",), (_BUCKET + "/orch/releases/{environment}/*",)),

@@ -257,6 +257,22 @@ class GateSettings(_Table):
     freeze: list[FreezeSettings] = Field(default=[], description="Times in which nothing is applied.")
 
 
+class SealSettings(_Table):
+    """How plans are sealed (`orch plan --seal`) and what may be applied of them (`orch apply --sealed`)."""
+
+    kms_key: str = Field(
+        default="",
+        description="KMS key (ARN or alias) that seals plans; the secret ORCH_SEAL_KEY does when empty.",
+    )
+    lifetime_hours: float = Field(
+        default=72, gt=0, le=24 * 29, description="How long a sealed plan may be applied."
+    )
+    equivalent: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="Whether a stale plan may be replaced by a new one that comes to the same changes.",
+    )
+
+
 class EnvironmentSettings(_Table):
     """One environment: where it lives in AWS."""
 
@@ -281,6 +297,7 @@ class EnvironmentSettings(_Table):
     gates: GateSettings = Field(
         default=GateSettings(), description="What a plan of the environment must not do."
     )
+    seal: SealSettings = Field(default=SealSettings(), description="How plans are sealed.")
     trusted_accounts: list[AccountId] = Field(
         default=[],
         description="Other AWS accounts whose resources the tasks may use; their permissions boundary refuses all others.",
@@ -330,6 +347,7 @@ class Environment:
     is_protected: bool = False
     trusted_accounts: tuple[str, ...] = ()
     gates: GateSettings = field(default_factory=GateSettings)
+    seal: SealSettings = field(default_factory=SealSettings)
 
 
 @dataclass(frozen=True)
@@ -442,6 +460,7 @@ def _environment(root: Path, name: str, table: EnvironmentSettings, region: str)
         is_protected=table.protected,
         trusted_accounts=tuple(sorted(table.trusted_accounts)),
         gates=table.gates,
+        seal=table.seal,
     )
 
 

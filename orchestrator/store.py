@@ -1,6 +1,7 @@
 """The `orch/` prefix of the state bucket, and the state bucket itself.
 
 Hides key names and S3. Release records are append-only; their keys count down, so that a listing gives the newest first.
+Sealed plans are opaque here: one an environment and commit, a later one in place of it, an old one gone by a lifecycle rule.
 Touches: S3, in that bucket alone. Nothing here is ever read to decide a rollout.
 """
 
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import permissions
 from orchestrator.aws import translated
-from orchestrator.errors import AwsError, PreconditionError
+from orchestrator.errors import AwsError, BundleError, PreconditionError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 
 _KEY_SPAN_MS = 10**14
 _OLD_VERSIONS_KEPT_DAYS = 90
+# Far longer than a sealed plan can be applied, and short for something that holds secrets, though encrypted.
+_PLANS_KEPT_DAYS = 30
+_PLANS = "orch/plans/"
+_PLANS_TOLD = 5
 _OWN_SIDS = ("DenyInsecureTransport", "DenyOldTls", "DenyDeletion")
 _MISSING = frozenset({"404", "NoSuchBucket", "NotFound"})
+_NO_OBJECT = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 def has_bucket(s3: S3Client, bucket: str, *, account_id: str) -> bool:
@@ -111,6 +118,94 @@ def release_key(environment: str, release_id: str, at: datetime) -> str:
     return f"orch/releases/{environment}/{countdown:014d}-{release_id}.json"
 
 
+def put_plan(
+    s3: S3Client, bucket: str, content: bytes, *, environment: str, commit: str, account_id: str
+) -> str:
+    """Stores a sealed plan and returns its key. Whoever may list the bucket sees environment and commit."""
+    key = plan_key(environment, commit)
+    with translated("s3:PutObject"):
+        s3.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=content,
+            ContentType="application/octet-stream",
+            Metadata={"orch-environment": environment, "orch-commit": commit},
+            ExpectedBucketOwner=account_id,
+        )
+    return key
+
+
+def get_plan(s3: S3Client, bucket: str, *, environment: str, commit: str, account_id: str) -> bytes:
+    """The sealed plan of a commit, given in full. Raises BundleError when there is none."""
+    try:
+        with translated("s3:GetObject"):
+            answer = s3.get_object(
+                Bucket=bucket, Key=plan_key(environment, commit), ExpectedBucketOwner=account_id
+            )
+            return answer["Body"].read()
+    except AwsError as error:
+        if error.code in _NO_OBJECT:
+            raise _no_plan(environment, commit, _plans(s3, bucket, environment, "", account_id)) from error
+        raise
+
+
+def find_plan(s3: S3Client, bucket: str, *, environment: str, commit: str, account_id: str) -> str:
+    """The full commit of the one sealed plan whose commit begins like that. Raises BundleError when there is none or several."""
+    if not re.fullmatch(r"[0-9a-f]{4,64}", commit):
+        raise BundleError(
+            f"{commit!r} is no commit",
+            hint="give its hexadecimal digits, at least four: `git rev-parse HEAD`",
+        )
+    found = _plans(s3, bucket, environment, commit, account_id)
+    if not found:
+        raise _no_plan(environment, commit, _plans(s3, bucket, environment, "", account_id))
+    if len(found) > 1:
+        raise BundleError(
+            f"{len(found)} sealed plans for environment `{environment}` are of commits that begin with {commit}",
+            hint="give more digits of the commit",
+            details=tuple(found[:_PLANS_TOLD]),
+        )
+    return found[0]
+
+
+def plan_key(environment: str, commit: str) -> str:
+    """`orch/plans/ENV/COMMIT.bundle`."""
+    return f"{_PLANS}{environment}/{commit}.bundle"
+
+
+def last_modified(s3: S3Client, bucket: str, key: str, *, account_id: str) -> datetime | None:
+    """When an object, such as the state, was last written; None when it is not there or S3 does not tell these credentials."""
+    try:
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html: GetObject is the permission it asks for.
+        with translated("s3:GetObject"):
+            return s3.head_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account_id)["LastModified"]
+    except AwsError as error:
+        if error.code in _NO_OBJECT | _MISSING | {"403", "AccessDenied"}:
+            return None
+        raise
+
+
+def _plans(s3: S3Client, bucket: str, environment: str, commit: str, account_id: str) -> list[str]:
+    """The commits of an environment's sealed plans that begin like that, the newest plan first."""
+    start = f"{_PLANS}{environment}/"
+    found: list[tuple[datetime, str]] = []
+    with translated("s3:ListBucket"):
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=start + commit, ExpectedBucketOwner=account_id
+        )
+        for page in pages:
+            found += [(item["LastModified"], item["Key"]) for item in page.get("Contents", ())]
+    return [key.removeprefix(start).removesuffix(".bundle") for _at, key in sorted(found, reverse=True)]
+
+
+def _no_plan(environment: str, commit: str, others: list[str]) -> BundleError:
+    return BundleError(
+        f"there is no sealed plan of commit {commit[:12]} for environment `{environment}`",
+        hint=f"make it from that commit: `orch plan --env {environment} --seal`",
+        details=tuple(f"there is one of {other}" for other in others[:_PLANS_TOLD]),
+    )
+
+
 def _create(s3: S3Client, bucket: str, region: str) -> None:
     request: Any = {"Bucket": bucket, "ObjectOwnership": "BucketOwnerEnforced"}
     if region != "us-east-1":
@@ -172,6 +267,12 @@ def _lifecycle() -> Any:
                 "Filter": {"Prefix": ""},
                 "NoncurrentVersionExpiration": {"NoncurrentDays": _OLD_VERSIONS_KEPT_DAYS},
                 "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
-            }
+            },
+            {
+                "ID": "expire-sealed-plans",
+                "Status": "Enabled",
+                "Filter": {"Prefix": _PLANS},
+                "Expiration": {"Days": _PLANS_KEPT_DAYS},
+            },
         ]
     }

@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from orchestrator.permissions import BOUNDARY, TABLE, WRITES, Role, Statement
+from orchestrator.permissions import BOUNDARY, READS, SEALS, TABLE, WRITES, Role, Statement
 
 FILE = Path(__file__).parents[1] / "terraform" / "modules" / "permissions" / "policies.tf"
 HEAD = """\
@@ -32,7 +32,8 @@ _NAMES = {
 
 def main(arguments: list[str]) -> int:
     documents = {
-        "plan": TABLE[Role.PLAN],
+        "read": READS,
+        "plan": SEALS,
         "push": TABLE[Role.PUSH],
         "apply": WRITES,
         "deploy": TABLE[Role.DEPLOY],

@@ -174,6 +174,8 @@ def _service_keys(action: str, given: dict[str, Any]) -> dict[str, Any]:
             keys["ecs:task-definition"] = given["taskDefinition"]
         if "enableExecuteCommand" in given:
             keys["ecs:enable-execute-command"] = given["enableExecuteCommand"]
+    for name, value in given.get("EncryptionContext", {}).items():
+        keys[f"kms:EncryptionContext:{name}"] = value
     if action == "iam:CreateRole" and "PermissionsBoundary" in given:
         keys["iam:PermissionsBoundary"] = given["PermissionsBoundary"]
     if action in {"iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:UpdateAssumeRolePolicy"}:
@@ -241,6 +243,8 @@ def _kms(operation: str, call: dict[str, Any], given: dict[str, Any]) -> list[st
     if "AliasName" in given:
         found.append(f"{arn}:{given['AliasName']}")
     key = given.get("KeyId") or given.get("TargetKeyId")
+    if str(key).startswith("alias/"):
+        key = "behind-the-alias"  # IAM is asked about the key, not about the alias that names it
     if key or operation == "DeleteAlias":
         found.append(key if str(key).startswith("arn:") else f"{arn}:key/{key}")
     return found

@@ -45,6 +45,16 @@ EnvOption = Annotated[
 RoleOption = Annotated[
     Role, typer.Option("--role", "-r", help="Which role of the pipeline.", show_default=False)
 ]
+CommentOption = Annotated[
+    bool,
+    typer.Option(
+        "--comment",
+        help="Tell the pull request, in its one comment, and GitHub's step summary (GITHUB_TOKEN).",
+    ),
+]
+PullRequestOption = Annotated[
+    int, typer.Option("--pull-request", metavar="NUMBER", help="With --comment, where no workflow tells it.")
+]
 ProjectOption = Annotated[
     Path | None,
     typer.Option("--project", help="Folder of orch.toml; the nearest one above this folder when absent."),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.app import (
+    CommentOption,
     EnvOption,
     Output,
     OutputOption,
     ProjectOption,
+    PullRequestOption,
     RoleOption,
     SandboxOption,
     VerboseOption,
@@ -22,8 +25,15 @@ from orchestrator.cli.run import Console, Run, connect, find_sandbox, load_setti
 from orchestrator.errors import PreconditionError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.model import Plan, Release
+    from orchestrator.operations.plan import Prepared
+    from orchestrator.operations.plan_all import Planned, Ready, Sealer
+    from orchestrator.operations.seal import Origin
+    from orchestrator.operations.tell_github import Teller
+    from orchestrator.settings import Settings
+    from orchestrator.terraform.runner import SavedPlan
 
 
 @app.command()
@@ -50,6 +60,11 @@ def plan(
     sandbox: SandboxOption = False,
     output: OutputOption = Output.TEXT,
     verbose: VerboseOption = False,
+    seal: Annotated[
+        bool, typer.Option("--seal", help="Keep the plan, encrypted, for `orch apply --sealed`.")
+    ] = False,
+    comment: CommentOption = False,
+    pull_request: PullRequestOption = 0,
     detailed_exitcode: Annotated[
         bool,
         typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes, as Terraform does."),
@@ -61,79 +76,153 @@ def plan(
             "name one environment with --env, or all of them with --all (and --changed BASE)",
             hint="for example: orch plan --env dev",
         )
-    if every:
-        return _plan_all(
-            project,
-            changed=changed,
-            parallel=parallel,
-            sandbox=sandbox,
-            output=output,
-            verbose=verbose,
-            detailed_exitcode=detailed_exitcode,
-        )
-    run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose, is_plan_the_result=True)
-    from orchestrator.operations import plan as planning
-
-    prepared = planning.prepare(run.settings, run.environment, run.session, run.environ, run.steps)
-    saved = planning.plan(prepared, run.environment, run.steps)
-    saved.discard()
-    run.view.pause()
-    if output is Output.TEXT:
-        from orchestrator.report import text
-
-        typer.echo("\n".join(text.plan_lines(run.environment.name, saved.plan)))
-    return 2 if detailed_exitcode and saved.plan.is_applicable else 0
+    console = Console(output=output, verbose=verbose, is_plan_the_result=True)
+    settings = load_settings(project)
+    teller = _teller(settings, console, pull_request) if comment else None
+    if teller is not None and teller.skips_fork([env] if env else list(settings.environments)):
+        return 0
+    many = _plan_many(
+        settings, console, env=env, changed=changed, parallel=parallel, sandbox=sandbox, seal=seal
+    )
+    if teller is not None:
+        _tell_plans(many, teller)
+    if env and many.planned[0].error is not None:
+        raise many.planned[0].error
+    _show_plans(many, output)
+    has_changes = any(item.plan and item.plan.is_applicable for item in many.planned)
+    return many.worst_exit_code or (2 if detailed_exitcode and has_changes else 0)
 
 
-def _plan_all(
-    project: Path | None,
+def _origin(environ: Mapping[str, str]) -> Origin:
+    """What GitHub Actions tells of this run; nothing elsewhere."""
+    from orchestrator.github import context
+    from orchestrator.operations.seal import Origin
+
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return Origin()
+    found = context.from_environment(environ)
+    return Origin(
+        repository=found.repository,
+        pull_request=str(found.pull_request or ""),
+        base_commit=found.base_commit,
+        run_url=found.run_url,
+    )
+
+
+@dataclass(frozen=True)
+class _Many:
+    """Environments that were planned side by side."""
+
+    settings: Settings
+    console: Console
+    planned: tuple[Planned, ...]
+    reasons: dict[str, tuple[str, ...]]
+
+    @property
+    def worst_exit_code(self) -> int:
+        return max((item.error.exit_code for item in self.planned if item.error is not None), default=0)
+
+
+def _plan_many(
+    settings: Settings,
+    console: Console,
     *,
+    env: str,
     changed: str,
     parallel: int,
     sandbox: bool,
-    output: Output,
-    verbose: bool,
-    detailed_exitcode: bool,
-) -> int:
+    seal: bool = False,
+) -> _Many:
+    """Plans one environment, all of them, or those that differ from `changed`."""
     from orchestrator.events import Steps
     from orchestrator.operations import changed as changes
     from orchestrator.operations import plan_all as planning
 
-    settings = load_settings(project)
-    console = Console(output=output, verbose=verbose, is_plan_the_result=True)
-    chosen = [changes.Chosen(environment, ()) for environment in settings.environments.values()]
+    every = [settings.environment(env)] if env else list(settings.environments.values())
+    chosen = [changes.Chosen(environment, ()) for environment in every]
     if changed:
         chosen = list(changes.changed(settings, changed, os.environ))
     found = find_sandbox() if sandbox else None
     ready = []
     for item in chosen:
         environ, session = connect(item.environment, found)
+        steps = Steps(console.emit, scope="" if env else item.environment.name)
         if found is not None:
-            prepare_sandbox(
-                found, item.environment, session, Steps(console.emit, scope=item.environment.name)
-            )
-        ready.append(planning.Ready(item.environment, session, environ))
-    planned = planning.plan_all(
-        settings, ready, lambda name: Steps(console.emit, scope=name), parallel=parallel
-    )
+            prepare_sandbox(found, item.environment, session, steps)
+        one = planning.Ready(item.environment, session, environ, steps)
+        ready.append(replace(one, sealer=_sealer(settings, one)) if seal else one)
+    planned = planning.plan_all(settings, ready, parallel=parallel)
     console.view.pause()
-    if output is Output.JSON:
-        from orchestrator.report import json_lines
+    return _Many(settings, console, planned, {item.environment.name: item.reasons for item in chosen})
 
-        for failed in (item.error for item in planned if item.error is not None):
-            typer.echo(json_lines.error_line(failed.message, failed.hint, failed.details, failed.exit_code))
+
+def _sealer(settings: Settings, one: Ready) -> Sealer:
+    """Seals the plan of one environment; what it needs is asked for now, before any plan takes its time."""
+    from orchestrator.operations import seal as sealing
+
+    work = sealing.Sealing(
+        settings, one.environment, one.session, one.environ, _origin(one.environ), one.steps
+    )
+    commit, key = sealing.require_sealable(work)
+    return lambda prepared, saved: sealing.seal(prepared, saved, work, commit=commit, key=key)
+
+
+def _tell_plans(many: _Many, teller: Teller) -> None:
+    """Tells the pull request of every plan."""
+    from orchestrator.operations import tell_github
+
+    positions = {name: number for number, name in enumerate(many.settings.environments)}
+    rows = [
+        tell_github.planned_row(
+            item.environment,
+            positions[item.environment.name],
+            plan=item.plan,
+            error=item.error,
+            shut=[(refusal.rule, refusal.sentence) for refusal in item.shut],
+            bundle=item.sealed.place if item.sealed else "",
+        )
+        for item in many.planned
+    ]
+    teller.rows(rows)
+
+
+def _teller(settings: Settings, console: Console, pull_request: int) -> Teller:
+    from orchestrator.github import context
+    from orchestrator.operations import tell_github
+
+    name = settings.github.full_name if settings.github else ""
+    is_actions = os.environ.get("GITHUB_ACTIONS") == "true"
+    where = context.from_environment(
+        os.environ, repository="" if is_actions else name, pull_request=pull_request or None
+    )
+    if settings.github is not None and not is_actions:
+        where = replace(where, api_url=settings.github.api_url)
+    return tell_github.teller(where, console.emit)
+
+
+def _print_errors(many: _Many) -> None:
+    from orchestrator.report import json_lines
+
+    for failed in (item.error for item in many.planned if item.error is not None):
+        typer.echo(json_lines.error_line(failed.message, failed.hint, failed.details, failed.exit_code))
+
+
+def _show_plans(many: _Many, output: Output) -> None:
+    if output is Output.JSON:
+        _print_errors(many)
     else:
         from orchestrator.report import text
 
-        reasons = {item.environment.name: item.reasons for item in chosen}
         outcomes = [
-            (item.environment.name, reasons[item.environment.name], item.plan, item.error) for item in planned
+            (item.environment.name, many.reasons[item.environment.name], item.plan, item.error)
+            for item in many.planned
         ]
         typer.echo("\n".join(text.plans_lines(outcomes)))
-    errors = [item.error.exit_code for item in planned if item.error is not None]
-    if errors:
-        return max(errors)
-    return 2 if detailed_exitcode and any(item.plan and item.plan.is_applicable for item in planned) else 0
+    sealed = [item.sealed for item in many.planned if item.sealed is not None]
+    if sealed:
+        many.console.result(
+            sealed, lambda text: [line for item in sealed for line in text.sealed_lines(item)]
+        )
 
 
 @app.command()
@@ -150,6 +239,14 @@ def apply(
             help="Roll out this image instead of building one; may be repeated.",
         ),
     ] = None,
+    sealed: Annotated[
+        str,
+        typer.Option(
+            "--sealed",
+            metavar="COMMIT",
+            help="Apply exactly the plan that `orch plan --seal` kept of this commit; HEAD takes the checkout's.",
+        ),
+    ] = "",
     override: Annotated[
         list[str] | None,
         typer.Option(
@@ -159,6 +256,8 @@ def apply(
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; it goes into the release record.")
     ] = "",
+    comment: CommentOption = False,
+    pull_request: PullRequestOption = 0,
     project: ProjectOption = None,
     sandbox: SandboxOption = False,
     output: OutputOption = Output.TEXT,
@@ -169,17 +268,83 @@ def apply(
     from orchestrator.model import Override
     from orchestrator.operations import apply as applying
 
-    releases = applying.apply(
-        run.settings,
-        run.environment,
-        applying.Options(tuple(image or ()), tuple(Override(rule, reason) for rule in override or ())),
-        session=run.session,
-        environ=run.environ,
-        steps=run.steps,
-        approve=run.approve(yes=yes),
-    )
+    options = applying.Options(tuple(image or ()), tuple(Override(rule, reason) for rule in override or ()))
+
+    def work(approve: Callable[[Plan], bool]) -> tuple[Release, ...]:
+        return applying.apply(
+            run.settings,
+            run.environment,
+            options,
+            session=run.session,
+            environ=run.environ,
+            steps=run.steps,
+            approve=approve,
+            reviewed=_reviewed(run, sealed) if sealed else None,
+        )
+
+    releases = _told(run, pull_request, work, yes=yes) if comment else work(run.approve(yes=yes))
     run.show_releases(releases)
     return max((release.verdict.exit_code for release in releases), default=0)
+
+
+def _told(
+    run: Run, pull_request: int, work: Callable[[Callable[[Plan], bool]], tuple[Release, ...]], *, yes: bool
+) -> tuple[Release, ...]:
+    """An apply of which the pull request hears: when it begins, and how it ends."""
+    position = list(run.settings.environments).index(run.environment.name)
+    with _teller(run.settings, run, pull_request).following(run.environment, position) as following:
+        ask = run.approve(yes=yes)
+
+        def approve(plan: Plan) -> bool:
+            is_approved = ask(plan)
+            if is_approved:
+                following.applying(plan)
+            return is_approved
+
+        releases = work(approve)
+        following.released(releases)
+    return releases
+
+
+def _reviewed(run: Run, sealed: str) -> Callable[[Prepared], SavedPlan]:
+    from orchestrator.operations import seal as sealing
+
+    origin = _origin(run.environ)
+    work = sealing.Sealing(run.settings, run.environment, run.session, run.environ, origin, run.steps)
+    commit = "" if sealed == "HEAD" else sealed
+    return lambda prepared: sealing.open_(prepared, work, commit=commit)
+
+
+@app.command()
+@guarded
+def drift(
+    env: Annotated[str, typer.Option("--env", "-e", help="One environment; all of them when absent.")] = "",
+    *,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="How many at a time.")] = 2,
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Show what was changed outside Terraform, apart from what this checkout changes; exit code 2 when there is some."""
+    from orchestrator.operations import drift as drifting
+
+    console = Console(output=output, verbose=verbose, is_plan_the_result=True)
+    settings = load_settings(project)
+    many = _plan_many(settings, console, env=env, changed="", parallel=parallel, sandbox=sandbox)
+    found = [
+        drifting.drift_of(item.environment.name, item.plan) for item in many.planned if item.plan is not None
+    ]
+    console.result(found, lambda text: [line for item in found for line in text.drift_lines(item)])
+    if output is Output.JSON:
+        _print_errors(many)
+    else:
+        from orchestrator.report import text
+
+        failed = [(item.environment.name, (), None, item.error) for item in many.planned if item.error]
+        if failed:
+            typer.echo("\n".join(text.plans_lines(failed)))
+    return many.worst_exit_code or (2 if any(item.is_there for item in found) else 0)
 
 
 @app.command()

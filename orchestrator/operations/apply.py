@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.aws import Aws
     from orchestrator.events import Steps
     from orchestrator.model import Contract, Override, Plan, Release
+    from orchestrator.operations.plan import Prepared
     from orchestrator.settings import Environment, Settings
     from orchestrator.terraform.runner import RootModule, SavedPlan
 
@@ -54,16 +55,20 @@ def apply(
     environ: Mapping[str, str],
     steps: Steps,
     approve: Approve,
+    reviewed: Callable[[Prepared], SavedPlan] | None = None,
 ) -> tuple[Release, ...]:
-    """Brings the environment to what the checkout says and returns one Release a service, with its verdict.
+    """Brings the environment to what the checkout says and returns one Release a service, with its verdict. `reviewed` gives
+    the plan to apply in place of a new one.
 
     Raises OrchError; a verdict other than success is returned, not raised.
     """
     gates.require_known(options.overrides)
     sources = release.identify_sources(settings, options.images, environ)
     prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.APPLY)
-    saved = planning.plan(prepared, environment, steps)
+    saved = planning.plan(prepared, environment, steps) if reviewed is None else reviewed(prepared)
     try:
+        if reviewed is not None:
+            planning.present(saved, environment, steps)
         # A freeze holds for releases too, so the gates are asked when the plan is empty as well.
         opened = gates.require_open(
             saved.plan, environment, now=datetime.now(UTC), overrides=options.overrides

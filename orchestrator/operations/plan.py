@@ -113,11 +113,18 @@ def plan(
     except BaseException:
         saved.discard()
         raise
-    steps.emit(PlanReady(environment.name, saved.plan))
-    if not is_destroy:
-        for shut in gates.refusals(saved.plan, environment, now=datetime.now(UTC)):
-            steps.emit(GateShut(environment.name, shut.rule, shut.sentence, shut.about))
+    if is_destroy:
+        steps.emit(PlanReady(environment.name, saved.plan))
+    else:
+        present(saved, environment, steps)
     return saved
+
+
+def present(saved: SavedPlan, environment: Environment, steps: Steps) -> None:
+    """Shows a plan, and every gate that is shut for it."""
+    steps.emit(PlanReady(environment.name, saved.plan))
+    for shut in gates.refusals(saved.plan, environment, now=datetime.now(UTC)):
+        steps.emit(GateShut(environment.name, shut.rule, shut.sentence, shut.about))
 
 
 def backend_config(environment: Environment, session: Aws) -> dict[str, str]:

@@ -8,48 +8,58 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator import process
 from orchestrator.errors import InterruptedByUserError, OrchError
 from orchestrator.operations import plan as planning
+from orchestrator.terraform import gates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from orchestrator.aws import Aws
     from orchestrator.events import Steps
-    from orchestrator.model import Plan
+    from orchestrator.model import Plan, Sealed
+    from orchestrator.operations.plan import Prepared
     from orchestrator.settings import Environment, Settings
+    from orchestrator.terraform.gates import Refusal
+    from orchestrator.terraform.runner import SavedPlan
+
+    Sealer = Callable[[Prepared, SavedPlan], Sealed | None]
 
 
 @dataclass(frozen=True)
 class Ready:
-    """One environment with what its plan needs."""
+    """One environment with what its plan needs; `sealer` is given where the plan is to be sealed."""
 
     environment: Environment
     session: Aws
     environ: Mapping[str, str]
+    steps: Steps
+    sealer: Sealer | None = None
 
 
 @dataclass(frozen=True)
 class Planned:
-    """How the plan of one environment came out: a plan, or the error that kept it from one."""
+    """How the plan of one environment came out: a plan, or the error that kept it from one. An error beside a plan is that of
+    sealing it. `shut` are the gates that refuse it.
+    """
 
     environment: Environment
     plan: Plan | None
     error: OrchError | None = None
+    shut: tuple[Refusal, ...] = ()
+    sealed: Sealed | None = None
 
 
-def plan_all(
-    settings: Settings, ready: Sequence[Ready], steps: Callable[[str], Steps], *, parallel: int
-) -> tuple[Planned, ...]:
-    """Plans each environment, at most `parallel` at a time; `steps` gives the steps of an environment by its name.
-
-    Raises InterruptedByUserError after Ctrl-C, when every Terraform has ended and released its lock.
+def plan_all(settings: Settings, ready: Sequence[Ready], *, parallel: int) -> tuple[Planned, ...]:
+    """Plans each environment, at most `parallel` at a time. Raises InterruptedByUserError after Ctrl-C, when every Terraform
+    has ended and released its lock.
     """
     with ThreadPoolExecutor(max_workers=parallel) as pool:
-        futures = [pool.submit(_plan, settings, item, steps(item.environment.name)) for item in ready]
+        futures = [pool.submit(_plan, settings, item) for item in ready]
         try:
             wait(futures)
         except KeyboardInterrupt:
@@ -62,11 +72,18 @@ def plan_all(
         return tuple(future.result() for future in futures)
 
 
-def _plan(settings: Settings, item: Ready, steps: Steps) -> Planned:
+def _plan(settings: Settings, item: Ready) -> Planned:
+    environment, steps = item.environment, item.steps
     try:
-        prepared = planning.prepare(settings, item.environment, item.session, item.environ, steps)
-        saved = planning.plan(prepared, item.environment, steps)
+        prepared = planning.prepare(settings, environment, item.session, item.environ, steps)
+        saved = planning.plan(prepared, environment, steps)
     except OrchError as error:
-        return Planned(item.environment, None, error)
-    saved.discard()
-    return Planned(item.environment, saved.plan)
+        return Planned(environment, None, error)
+    shut = gates.refusals(saved.plan, environment, now=datetime.now(UTC))
+    try:
+        sealed = item.sealer(prepared, saved) if item.sealer is not None else None
+    except OrchError as error:
+        return Planned(environment, saved.plan, error, shut)
+    finally:
+        saved.discard()
+    return Planned(environment, saved.plan, None, shut, sealed)

@@ -10,7 +10,7 @@ locals {
         branches                 = []
         job_workflow_refs        = []
         managed_policies         = { read = module.permissions[name].read_policy_arn }
-        policies                 = {}
+        policies                 = { plan = module.permissions[name].plan_policy }
         permissions_boundary_arn = var.permissions_boundary_arn
       }
       "${var.project}-${name}-push" = {

@@ -94,6 +94,14 @@ class Project:
         git(self.path, "commit", "-qm", message)
         return git(self.path, "rev-parse", "HEAD")
 
+    def commit_nothing(self, message: str) -> str:
+        """A commit that changes no file."""
+        git(self.path, "commit", "-qm", message, "--allow-empty")
+        return git(self.path, "rev-parse", "HEAD")
+
+    def parent(self, commit: str) -> str:
+        return git(self.path, "rev-parse", f"{commit}^")
+
     def edit(self, name: str, old: str, new: str) -> None:
         file = self.path / name
         text = file.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -32,6 +33,7 @@ def github(project: Project):
     with GitHub(subject={"use_default": True, "use_immutable_subject": True}).serving() as fake:
         text = f'[github]\nrepository = "acme/shop"\napi_url = "{fake.url}"\n\n[services.hello]'
         project.edit("orch.toml", "[services.hello]", text)
+        fake.pull(7, "c" * 40)
         yield fake
 
 
@@ -186,6 +188,93 @@ def test_all_and_one_do_not_go_together(project: Project):
             "name one environment with --env, or all of them with --all"
             in project.orch(*arguments, code=2).stderr
         )
+
+
+def actions(github: GitHub, folder, *, fork: bool = False) -> dict[str, str]:
+    """The variables that a workflow run on a pull request has."""
+    event = {
+        "pull_request": {
+            "number": 7,
+            "head": {"sha": "c" * 40, "repo": {"full_name": "eve/shop" if fork else "acme/shop"}},
+            "base": {"sha": "b" * 40, "repo": {"full_name": "acme/shop"}},
+        }
+    }
+    (folder / "event.json").write_text(json.dumps(event))
+    return {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "pull_request",
+        "GITHUB_EVENT_PATH": str(folder / "event.json"),
+        "GITHUB_REPOSITORY": "acme/shop",
+        "GITHUB_API_URL": github.url,
+        "GITHUB_RUN_ID": "99",
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "GITHUB_TOKEN": TOKEN,
+    }
+
+
+def bodies(github: GitHub) -> list[str]:
+    return [comment.body for comment in github.comments.values()]
+
+
+def test_one_comment_tells_of_all_plans_and_is_edited_by_the_next_run(project: Project, github, tmp_path):
+    environ = actions(github, tmp_path)
+    done = project.orch("plan", "--all", "--sandbox", "--comment", **environ)
+    assert "GitHub was not told" not in done.stderr
+    (body,) = bodies(github)
+    assert body.startswith("<!-- orch:v")
+    assert [row for row in ("**dev**", "**staging**", "**prod**") if row in body] == [
+        "**dev**",
+        "**staging**",
+        "**prod**",
+    ]
+    assert "aws_ecs_cluster" in body
+    assert "**staging**" in (tmp_path / "summary.md").read_text()
+    assert TOKEN not in body + done.stdout + done.stderr
+    project.orch("plan", "--env", "staging", "--sandbox", "--comment", **environ)
+    (again,) = bodies(github)
+    assert "**dev**" in again
+
+
+def test_the_comment_goes_on_living_with_the_apply(project: Project, github, tmp_path):
+    project.orch(*apply("staging"), "--comment", **actions(github, tmp_path))
+    (body,) = bodies(github)
+    (row,) = [line for line in body.splitlines() if "**staging** |" in line]
+    assert "NO_CHANGE" in row
+    assert "**dev**" in body
+
+
+def test_a_github_that_fails_never_fails_a_plan(project: Project, github, tmp_path):
+    environ = actions(github, tmp_path) | {"GITHUB_TOKEN": "ghs_expired"}
+    done = project.orch("plan", "--env", "staging", "--sandbox", "--comment", **environ)
+    assert "! GitHub was not told: " in done.stderr
+    assert "ghs_expired" not in done.stderr
+    assert done.stdout == "Plan for staging: no changes\n"
+
+
+def test_a_pull_request_from_a_fork_is_skipped_and_told_why(project: Project, github, tmp_path):
+    before = len(github.calls)
+    done = project.orch("plan", "--all", "--sandbox", "--comment", **actions(github, tmp_path, fork=True))
+    assert "comes from a fork" in done.stderr
+    assert "terraform plan" not in done.stderr
+    assert "comes from a fork" in (tmp_path / "summary.md").read_text()
+    assert len(github.calls) == before
+
+
+def test_drift_is_told_apart_from_what_the_checkout_changes_and_has_its_own_exit_code(project: Project):
+    logs = project.client("logs", ACCOUNTS["staging"])
+    names = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    (name,) = [name for name in names if "hello" in name]
+    before = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
+    assert project.orch("drift", "--env", "staging", "--sandbox").stdout == "Drift of staging: none\n"
+    logs.put_retention_policy(logGroupName=name, retentionInDays=3653)
+    done = project.orch("drift", "--env", "staging", "--sandbox", code=2)
+    assert done.stdout.splitlines()[0] == "Drift of staging: 1 changed outside Terraform"
+    assert "aws_cloudwatch_log_group" in done.stdout
+    assert "the next apply reverts it" in done.stdout
+    project.orch(*apply("staging"))
+    now = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
+    assert now == before
+    project.orch("drift", "--env", "staging", "--sandbox")
 
 
 BAD_SERVICES = """services = {

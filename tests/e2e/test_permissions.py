@@ -258,11 +258,52 @@ def test_a_second_service_only_adds(story):
     assert {re.search(r'\["(\w+)"\]', address)[1] for _, address in changes} == {"worker"}
 
 
-def test_changes_of_every_kind_are_applied(story):
+def test_changes_of_every_kind_are_sealed_and_applied_as_they_were_reviewed(story):
+    project = story.project
+    project.edit(
+        "orch.toml", "[environments.dev]", '[environments.dev]\nseal = { kms_key = "alias/demo-dev" }'
+    )
     story.write(**CHANGED)
     story.tag_everything('Team        = "one"', 'Owner       = "two"')
-    story.project.orch(*APPLY)
-    assert planned(story.project) == []
+    dirty = project.orch("plan", *SANDBOX, "--seal", code=1)
+    assert "the working tree differs from its commit" in dirty.stderr
+    commit = project.commit("Changes of every kind")
+    sealed = project.orch("plan", *SANDBOX, "--seal")
+    assert f"sealed {commit[:12]} for dev, to be applied until" in sealed.stdout
+    blob = (
+        project.client("s3").get_object(Bucket=BUCKET, Key=f"orch/plans/dev/{commit}.bundle")["Body"].read()
+    )
+    assert b"aws_iam_role" not in blob
+    done = project.orch(*APPLY, "--sealed", commit[:12])
+    assert "▸ terraform plan" not in done.stderr
+    assert "dev · worker: SUCCEEDED" in done.stdout
+    assert planned(project) == []
+
+
+def test_a_sealed_plan_is_refused_for_every_reason_at_once(story):
+    project = story.project
+    commit = project.commit_nothing("Another commit")
+    gone = project.orch(*APPLY, "--sealed", "HEAD", code=21)
+    assert f"there is no sealed plan of commit {commit[:12]}" in gone.stderr
+    # The state moved on with the apply, and nothing else did: the tree is the same.
+    stale = project.orch(*APPLY, "--sealed", project.parent(commit), code=21)
+    assert "serial: " in stale.stderr
+    assert "head commit: " not in stale.stderr
+    (project.path / "README.md").write_text("another tree")
+    other = project.commit("Another tree")
+    assert project.parent(other) == commit
+    both = project.orch(*APPLY, "--sealed", project.parent(commit), code=21)
+    assert "serial: " in both.stderr
+    assert "head commit: " in both.stderr
+
+
+def test_without_a_key_nothing_is_sealed(story):
+    project = story.project
+    project.edit("orch.toml", '\nseal = { kms_key = "alias/demo-dev" }', "")
+    project.commit("No key")
+    done = project.orch("plan", *SANDBOX, "--seal", code=2, ORCH_SEAL_KEY="")
+    assert "there is no key to seal plans with" in done.stderr
+    assert "openssl rand -base64 32" in done.stderr
 
 
 def test_status_shows_what_runs(story):

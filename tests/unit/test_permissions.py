@@ -86,6 +86,7 @@ def test_each_condition_key_is_known_to_each_action(statement: Statement):
         if condition.key == "aws:RequestedRegion":
             continue  # a global key: every request has it
         generic = re.sub(r"(aws:(Request|Resource)Tag/).*", r"\1${TagKey}", condition.key)
+        generic = re.sub(r"(kms:EncryptionContext:).*", r"\1${EncryptionContextKey}", generic)
         for action in statement.actions:
             known = {key for row in reference(action) for key in row["condition_keys"]}
             # The reference of task definitions, see RegisterTaskDefinition, has it as an optional resource type.

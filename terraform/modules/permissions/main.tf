@@ -20,6 +20,6 @@ resource "aws_iam_policy" "read" {
   name        = "read"
   path        = local.path
   description = "What terraform plan reads of ${local.prefix}, its state, and the state's lock."
-  policy      = data.aws_iam_policy_document.plan.minified_json
+  policy      = data.aws_iam_policy_document.read.minified_json
   tags        = var.tags
 }

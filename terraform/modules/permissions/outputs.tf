@@ -8,6 +8,11 @@ output "read_policy_arn" {
   value       = aws_iam_policy.read.arn
 }
 
+output "plan_policy" {
+  description = "Policy of the role plan beside the managed one, as JSON."
+  value       = data.aws_iam_policy_document.plan.minified_json
+}
+
 output "push_policy" {
   description = "Policy of the role push, as JSON."
   value       = data.aws_iam_policy_document.push.minified_json
@@ -30,8 +35,9 @@ output "deploy_policy" {
 }
 
 output "documents" {
-  description = "All of them as JSON, by name, for checks: plan (the managed policy), push, apply, deploy, boundary."
+  description = "All of them as JSON, by name, for checks: read (the managed policy), plan, push, apply, deploy, boundary."
   value = {
+    read     = data.aws_iam_policy_document.read.minified_json
     plan     = data.aws_iam_policy_document.plan.minified_json
     push     = data.aws_iam_policy_document.push.minified_json
     apply    = data.aws_iam_policy_document.apply.minified_json

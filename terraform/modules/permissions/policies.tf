@@ -1,7 +1,7 @@
 # Written by scripts/policies.py from orchestrator/permissions.py: change the table there, then run
 #   .venv/bin/python scripts/policies.py
 
-data "aws_iam_policy_document" "plan" {
+data "aws_iam_policy_document" "read" {
   statement {
     sid       = "FindState"
     actions   = ["s3:ListBucket"]
@@ -160,6 +160,38 @@ data "aws_iam_policy_document" "plan" {
   }
 }
 
+data "aws_iam_policy_document" "plan" {
+  statement {
+    sid       = "StorePlans"
+    actions   = ["s3:PutObject"]
+    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/plans/${var.environment}/*"]
+  }
+
+  statement {
+    sid       = "SealPlans"
+    actions   = ["kms:GenerateDataKey"]
+    resources = ["arn:${var.partition}:kms:${var.region}:${var.account_id}:key/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Project"
+      values   = [var.project]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Environment"
+      values   = [var.environment]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:orch:environment"
+      values   = [var.environment]
+    }
+  }
+}
+
 data "aws_iam_policy_document" "push" {
   statement {
     sid       = "LogInToRegistry"
@@ -192,6 +224,36 @@ data "aws_iam_policy_document" "apply" {
     sid       = "WriteState"
     actions   = ["s3:PutObject"]
     resources = ["arn:${var.partition}:s3:::${var.state_bucket}/${var.environment}/terraform.tfstate"]
+  }
+
+  statement {
+    sid       = "ReadPlans"
+    actions   = ["s3:GetObject"]
+    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/plans/${var.environment}/*"]
+  }
+
+  statement {
+    sid       = "OpenPlans"
+    actions   = ["kms:Decrypt"]
+    resources = ["arn:${var.partition}:kms:${var.region}:${var.account_id}:key/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Project"
+      values   = [var.project]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Environment"
+      values   = [var.environment]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:orch:environment"
+      values   = [var.environment]
+    }
   }
 
   statement {

@@ -42,7 +42,7 @@ run "each_service_is_named" {
     error_message = "Without protection the role apply must be denied nothing."
   }
   assert {
-    condition     = jsondecode(aws_iam_policy.boundary.policy) == jsondecode(output.documents["boundary"]) && jsondecode(aws_iam_policy.read.policy) == jsondecode(output.documents["plan"])
+    condition     = jsondecode(aws_iam_policy.boundary.policy) == jsondecode(output.documents["boundary"]) && jsondecode(aws_iam_policy.read.policy) == jsondecode(output.documents["read"])
     error_message = "The managed policies must hold their documents."
   }
 }

@@ -1,0 +1,213 @@
+"""`orch plan --seal` and `orch apply --sealed`: exactly the plan that was reviewed is what is applied later, or nothing is.
+
+    seal    Prepared, SavedPlan      → Sealed       the bundle in the state bucket, under orch/plans/ENV/COMMIT.bundle
+    open_   Prepared, a commit       → SavedPlan    the plan of the bundle, once every field of its manifest was found true
+
+A seal proves that whoever holds the key made the bundle, not that a person looked at it: so the plan is shown again from the
+bundle, the gates are asked again, and approval is asked again when it is applied. A plan that became stale is applied only where
+the environment says `equivalent = "allow"` and a new plan comes to the same changes, value by value.
+May touch: Git (read-only), the store, KMS when a key of it is set, the state (its serial, by `terraform state pull`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from orchestrator import __version__, git, store
+from orchestrator.errors import BundleError, PreconditionError
+from orchestrator.events import Warned
+from orchestrator.model import Sealed
+from orchestrator.operations import plan as planning
+from orchestrator.permissions import Role
+from orchestrator.terraform import bundle, compare, runner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.aws import Aws
+    from orchestrator.events import Steps
+    from orchestrator.operations.plan import Prepared
+    from orchestrator.settings import Environment, Settings
+    from orchestrator.terraform.bundle import SealKey, Subject
+    from orchestrator.terraform.runner import SavedPlan
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run happens, as far as CI tells: what goes into the manifest beside the plan. Empty where nothing is known."""
+
+    repository: str = ""
+    pull_request: str = ""
+    base_commit: str = ""
+    run_url: str = ""
+
+
+@dataclass(frozen=True)
+class Sealing:
+    """What sealing and opening need of one environment."""
+
+    settings: Settings
+    environment: Environment
+    session: Aws
+    environ: Mapping[str, str]
+    origin: Origin
+    steps: Steps
+
+    def key(self, role: Role) -> SealKey:
+        """The key that seals this environment's plans. Raises SettingsError when there is none."""
+        acting = self.session.acting_as(role)
+        return bundle.key_from(self.environ, kms_key=self.environment.seal.kms_key, kms=lambda: acting.kms)
+
+
+def require_sealable(sealing: Sealing) -> tuple[str, SealKey]:
+    """The commit that is planned and the key, asked for before anything takes time. Raises SettingsError, PreconditionError."""
+    key = sealing.key(Role.PLAN)
+    root = sealing.settings.root
+    status = git.run(["status", "--porcelain", "-z"], root, sealing.environ)
+    if status.code == 0 and status.stdout:
+        raise PreconditionError(
+            "the working tree differs from its commit, and a sealed plan vouches for a commit",
+            hint="commit or discard the changes first",
+            details=tuple(line for line in status.stdout.split("\0")[:5] if line),
+        )
+    return head(sealing), key
+
+
+def head(sealing: Sealing) -> str:
+    """The commit of the checkout. Raises PreconditionError outside of Git."""
+    done = git.run(["rev-parse", "--verify", "HEAD"], sealing.settings.root, sealing.environ)
+    if done.code != 0:
+        raise PreconditionError(
+            f"{sealing.settings.root} is in no Git repository with a commit",
+            hint="a sealed plan is named after its commit: commit first",
+        )
+    return done.stdout.strip()
+
+
+def seal(
+    prepared: Prepared, saved: SavedPlan, sealing: Sealing, *, commit: str, key: SealKey
+) -> Sealed | None:
+    """Seals a plan and stores the bundle; None when there is nothing to apply. Raises AwsError, BundleError."""
+    environment = sealing.environment
+    with sealing.steps.step("seal", "Seal the plan") as step:
+        if not saved.plan.is_applicable or saved.plan.is_errored:
+            step.skipped, step.detail = True, "there is nothing to apply"
+            return None
+        content = saved.file.read_bytes()
+        now = datetime.now(UTC)
+        expires_at = now + timedelta(hours=environment.seal.lifetime_hours)
+        manifest = bundle.Manifest(
+            subject=_subject(prepared, content, sealing, commit=commit, is_planned=True),
+            created_at=bundle.written(now),
+            expires_at=bundle.written(expires_at),
+            created_by=sealing.session.identity().arn,
+            ci_run=sealing.origin.run_url,
+            orch_version=__version__,
+        )
+        stored = store.put_plan(
+            sealing.session.acting_as(Role.PLAN).s3,
+            environment.state_bucket,
+            bundle.seal(content, manifest, key),
+            environment=environment.name,
+            commit=commit,
+            account_id=environment.account_id,
+        )
+        step.detail = f"{stored}, valid until {manifest.expires_at}"
+    return Sealed(environment.name, commit, f"s3://{environment.state_bucket}/{stored}", manifest.expires_at)
+
+
+def open_(prepared: Prepared, sealing: Sealing, *, commit: str) -> SavedPlan:
+    """The reviewed plan of a commit (HEAD when empty), restored and found true. The caller shows it and discards it.
+
+    Raises BundleError (exit code 21) with a reason a field, AwsError, TerraformError.
+    """
+    environment = sealing.environment
+    planning.init(prepared.root, sealing.steps)
+    # No Terraform plan runs here that would fail on credentials of another account.
+    prepared.account.require()
+    key = sealing.key(Role.APPLY)
+    s3 = sealing.session.acting_as(Role.APPLY).s3
+    place = {"environment": environment.name, "account_id": environment.account_id}
+    with sealing.steps.step("unseal", "Open the sealed plan") as step:
+        at = head(sealing)
+        wanted = store.find_plan(s3, environment.state_bucket, commit=commit or at, **place)
+        manifest, content = bundle.open_(
+            store.get_plan(s3, environment.state_bucket, commit=wanted, **place), key
+        )
+        same = wanted if _is_same_tree(sealing, wanted, at) else at
+        actual = _subject(prepared, content, sealing, commit=same, is_planned=False)
+        refusals = compare.check(manifest, actual, now=datetime.now(UTC))
+        if refusals and compare.is_stale_only(refusals):
+            changed_at = store.last_modified(
+                s3, environment.state_bucket, actual.setup.state_key, account_id=environment.account_id
+            )
+            refusals = compare.check(manifest, actual, now=datetime.now(UTC), state_changed_at=changed_at)
+            return _equivalent(prepared, content, sealing, compare.refused(manifest, refusals))
+        if refusals:
+            raise compare.refused(manifest, refusals)
+        step.detail = f"of {wanted[:12]}, sealed {manifest.created_at} by {manifest.created_by}"
+    return runner.restore(prepared.root, content)
+
+
+def _equivalent(prepared: Prepared, content: bytes, sealing: Sealing, refused: BundleError) -> SavedPlan:
+    """A new plan in place of a stale one, where the environment allows it and both come to the same. Raises `refused`."""
+    reviewed = runner.restore(prepared.root, content)
+    try:
+        fresh = runner.plan(prepared.root, sealing.steps.emit)
+    except BaseException:
+        reviewed.discard()
+        raise
+    try:
+        different = compare.differences(
+            compare.Reading(reviewed.plan, runner.show(prepared.root, reviewed.file)),
+            compare.Reading(fresh.plan, runner.show(prepared.root, fresh.file)),
+        )
+    finally:
+        reviewed.discard()
+    if not different and sealing.environment.seal.equivalent == "allow":
+        sealing.steps.emit(
+            Warned(
+                "the sealed plan is stale, and a new plan comes to the same changes: the new one is applied",
+                'equivalent = "allow" in orch.toml says so',
+            )
+        )
+        return fresh
+    fresh.discard()
+    comes_to = different or ("a new plan comes to the same changes",)
+    hint = refused.hint
+    if not different:
+        hint = f'plan and seal again, or set equivalent = "allow" in [environments.{sealing.environment.name}.seal]'
+    raise BundleError(refused.message, details=(*refused.details, *comes_to), hint=hint) from refused
+
+
+def _subject(
+    prepared: Prepared, content: bytes, sealing: Sealing, *, commit: str, is_planned: bool
+) -> Subject:
+    """What the plan is for, from settings, CI, Git and Terraform; never from a manifest."""
+    environment, origin = sealing.environment, sealing.origin
+    planned_on = bundle.planned_on(content) if is_planned else None
+    state = planned_on or runner.state_identity(prepared.root)
+    subject = bundle.Subject(
+        environment=environment.name,
+        repository=origin.repository
+        or (sealing.settings.github.full_name if sealing.settings.github else ""),
+        head_commit=commit,
+        account_id=environment.account_id,
+        region=environment.region,
+        lineage=state.lineage,
+        serial=state.serial,
+        setup=bundle.setup(prepared.root),
+        plan_sha256=bundle.sha256(content),
+    )
+    return replace(subject, pull_request=origin.pull_request, base_commit=origin.base_commit)
+
+
+def _is_same_tree(sealing: Sealing, one: str, other: str) -> bool:
+    """Whether two commits hold the same files: after a squash merge the commit is another, and what it holds is not."""
+    trees = [
+        git.run(["rev-parse", "--verify", f"{commit}^{{tree}}"], sealing.settings.root, sealing.environ)
+        for commit in (one, other)
+    ]
+    return all(done.code == 0 for done in trees) and trees[0].stdout == trees[1].stdout
