@@ -321,6 +321,13 @@ def drift(
     env: Annotated[str, typer.Option("--env", "-e", help="One environment; all of them when absent.")] = "",
     *,
     parallel: Annotated[int, typer.Option("--parallel", min=1, help="How many at a time.")] = 2,
+    issue: Annotated[
+        bool,
+        typer.Option(
+            "--issue",
+            help="Keep one GitHub issue for each environment: opened, updated, closed (GITHUB_TOKEN).",
+        ),
+    ] = False,
     project: ProjectOption = None,
     sandbox: SandboxOption = False,
     output: OutputOption = Output.TEXT,
@@ -336,6 +343,8 @@ def drift(
         drifting.drift_of(item.environment.name, item.plan) for item in many.planned if item.plan is not None
     ]
     console.result(found, lambda text: [line for item in found for line in text.drift_lines(item)])
+    if issue:
+        _teller(settings, console, 0).drifted(found)
     if output is Output.JSON:
         _print_errors(many)
     else:

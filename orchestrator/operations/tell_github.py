@@ -1,7 +1,7 @@
 """What a run tells GitHub: its rows of the pull request's one comment, the step summary, a deployment of each environment.
 
 Comes in: rows of the board, and the context of the run. Goes out: nothing. May touch: that comment, deployments, the step
-summary. Telling never decides anything and never fails a run: a GitHub that cannot be told is a warning, after bounded retries.
+summary, the issues of environments that drifted. Telling never decides anything and never fails a run: a GitHub that cannot be told is a warning, after bounded retries.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DeclinedError, GitHubError, OrchError, RefusedError, SettingsError
 from orchestrator.events import Warned
-from orchestrator.github import comment, context, deployments, summary
+from orchestrator.github import comment, context, deployments, issues, summary
 from orchestrator.github.api import BodyTooLongError
 from orchestrator.model import Verdict
-from orchestrator.report import board, markdown
+from orchestrator.report import board, drift_issue, markdown
 from orchestrator.report.board import Board, Row, ServiceImage, State
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.events import Emit
     from orchestrator.github.context import Context
-    from orchestrator.model import Plan, Release
+    from orchestrator.model import Drift, Plan, Release
     from orchestrator.settings import Environment
 
 _SMALLER_BYTES = 40_000
@@ -85,6 +86,19 @@ class Teller:
         if not self.where.is_actions or not self.where.commit:
             return
         self._guarded(lambda: self._deploy(environment, state, description))
+
+    def drifted(self, drifts: Sequence[Drift]) -> None:
+        """Opens the issue of each environment that drifted, or brings it up to date; closes that of each that has not."""
+        for drift in drifts:
+            self._guarded(partial(self._drifted, drift))
+
+    def _drifted(self, drift: Drift) -> None:
+        connection = context.connect(self.where)
+        if drift.is_there:
+            title, body = drift_issue.title(drift), drift_issue.body(drift)
+            issues.keep_open(connection, drift.environment, title=title, body=body)
+        else:
+            issues.close(connection, drift.environment)
 
     def _comment(self, rows: tuple[Row, ...]) -> None:
         connection = context.connect(self.where)

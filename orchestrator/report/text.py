@@ -366,10 +366,11 @@ def drift_lines(drift: Drift) -> list[str]:
     """What was changed outside Terraform in one environment."""
     count = len(drift.reverted) + len(drift.kept)
     lines = [f"Drift of {drift.environment}: {f'{count} changed outside Terraform' if count else 'none'}"]
-    lines += [
-        f"  ! {change.address} ({change.action}): the next apply reverts it" for change in drift.reverted
-    ]
-    lines += [f"  ~ {change.address} ({change.action}): stays as it is" for change in drift.kept]
+    for change in drift.reverted:
+        lines += [f"  ! {change.address} ({change.action}): the next apply reverts it", *_unfolded(change)]
+    for change in drift.kept:
+        lines += [f"  ~ {change.address} ({change.action}): stays as it is", *_unfolded(change)]
     if drift.yours:
-        lines.append(f"  beside it this checkout changes {len(drift.yours)} resources, see `orch plan`")
+        resources = "1 resource" if len(drift.yours) == 1 else f"{len(drift.yours)} resources"
+        lines.append(f"  beside it this checkout changes {resources}, see `orch plan`")
     return lines

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.contract.github_fake import TOKEN, GitHub
+from tests.contract.github_fake import TOKEN, GitHub, Issue
 from tests.e2e.conftest import Project
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -239,7 +239,7 @@ def test_the_comment_goes_on_living_with_the_apply(project: Project, github, tmp
     project.orch(*apply("staging"), "--comment", **actions(github, tmp_path))
     (body,) = bodies(github)
     (row,) = [line for line in body.splitlines() if "**staging** |" in line]
-    assert "NO_CHANGE" in row
+    assert "rolled out: SUCCEEDED" in row
     assert "**dev**" in body
 
 
@@ -260,21 +260,37 @@ def test_a_pull_request_from_a_fork_is_skipped_and_told_why(project: Project, gi
     assert len(github.calls) == before
 
 
-def test_drift_is_told_apart_from_what_the_checkout_changes_and_has_its_own_exit_code(project: Project):
+def drift_issues(github: GitHub) -> list[Issue]:
+    return [issue for issue in github.issues.values() if not issue.is_pull_request]
+
+
+def test_drift_is_told_apart_from_what_the_checkout_changes_and_has_its_own_exit_code(
+    project: Project, github, tmp_path
+):
+    environ = actions(github, tmp_path)
+    drift = ("drift", "--env", "staging", "--sandbox", "--issue")
     logs = project.client("logs", ACCOUNTS["staging"])
     names = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
     (name,) = [name for name in names if "hello" in name]
     before = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
-    assert project.orch("drift", "--env", "staging", "--sandbox").stdout == "Drift of staging: none\n"
+    assert project.orch(*drift, **environ).stdout == "Drift of staging: none\n"
+    assert drift_issues(github) == []
     logs.put_retention_policy(logGroupName=name, retentionInDays=3653)
-    done = project.orch("drift", "--env", "staging", "--sandbox", code=2)
+    project.orch(*drift, code=2, **environ)
+    done = project.orch(*drift, code=2, **environ)
     assert done.stdout.splitlines()[0] == "Drift of staging: 1 changed outside Terraform"
     assert "aws_cloudwatch_log_group" in done.stdout
     assert "the next apply reverts it" in done.stdout
+    assert f"retention_in_days: {before} → 3653" in done.stdout
+    (issue,) = drift_issues(github)
+    assert (issue.title, issue.state) == ("staging was changed outside Terraform", "open")
+    assert f"retention_in_days: {before} → 3653" in issue.body
     project.orch(*apply("staging"))
     now = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
     assert now == before
-    project.orch("drift", "--env", "staging", "--sandbox")
+    project.orch(*drift, **environ)
+    (issue,) = drift_issues(github)
+    assert issue.state == "closed"
 
 
 BAD_SERVICES = """services = {
