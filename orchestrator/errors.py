@@ -6,6 +6,12 @@ A leaf: imports nothing of orch. Raise where the cause is known, translate libra
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class OrchError(Exception):
     """An expected failure. `message` says where and what; `hint` the next step; `details` are lines worth reading."""
@@ -33,8 +39,24 @@ class ToolMissingError(PreconditionError):
     """A program that orch needs is not on PATH, or its version does not fit."""
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A line of a file, and what is wrong there."""
+
+    file: Path
+    line: int
+    summary: str
+    detail: str
+
+
 class TerraformError(OrchError):
-    """Terraform failed; `details` are its diagnostics."""
+    """Terraform failed; `details` are its diagnostics, and `marks` those that name a line of a file."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", details: tuple[str, ...] = (), marks: tuple[Mark, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.marks = marks
 
 
 class StateLockedError(TerraformError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator import __version__
-from orchestrator.errors import InterruptedByUserError, OrchError
+from orchestrator.errors import InterruptedByUserError, OrchError, TerraformError
 from orchestrator.permissions import Role
 
 if TYPE_CHECKING:
@@ -109,6 +109,27 @@ def _print_error(error: OrchError, output: Output) -> None:
         typer.echo(f"  {line}", err=True)
     if error.hint:
         typer.echo(f"  → {error.hint}", err=True)
+    annotate(error)
+
+
+def annotate(*errors: OrchError) -> None:
+    """In a workflow on GitHub: shows errors on the run, and on the lines of the pull request that Terraform names."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    from orchestrator.report.github_actions import Annotation, annotations
+
+    workspace = os.environ.get("GITHUB_WORKSPACE") or Path.cwd()
+    found: list[Annotation] = []
+    for error in errors:
+        marks = error.marks if isinstance(error, TerraformError) else ()
+        for mark in marks:
+            file = os.path.relpath(mark.file, workspace).replace(os.sep, "/")
+            found.append(Annotation("error", mark.detail or mark.summary, mark.summary, file, mark.line))
+        if not marks:
+            message = f"{error.message}\n→ {error.hint}" if error.hint else error.message
+            found.append(Annotation("error", message, "orch"))
+    for line in annotations(found).lines:
+        typer.echo(line, err=True)
 
 
 def _version(value: bool) -> None:

@@ -18,6 +18,7 @@ from orchestrator.cli.app import (
     RoleOption,
     SandboxOption,
     VerboseOption,
+    annotate,
     app,
     guarded,
 )
@@ -27,6 +28,7 @@ from orchestrator.errors import PreconditionError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from orchestrator.errors import OrchError
     from orchestrator.model import Plan, Release
     from orchestrator.operations.plan import Prepared
     from orchestrator.operations.plan_all import Planned, Ready, Sealer
@@ -119,8 +121,12 @@ class _Many:
     reasons: dict[str, tuple[str, ...]]
 
     @property
+    def errors(self) -> tuple[OrchError, ...]:
+        return tuple(item.error for item in self.planned if item.error is not None)
+
+    @property
     def worst_exit_code(self) -> int:
-        return max((item.error.exit_code for item in self.planned if item.error is not None), default=0)
+        return max((error.exit_code for error in self.errors), default=0)
 
 
 def _plan_many(
@@ -203,7 +209,7 @@ def _teller(settings: Settings, console: Console, pull_request: int) -> Teller:
 def _print_errors(many: _Many) -> None:
     from orchestrator.report import json_lines
 
-    for failed in (item.error for item in many.planned if item.error is not None):
+    for failed in many.errors:
         typer.echo(json_lines.error_line(failed.message, failed.hint, failed.details, failed.exit_code))
 
 
@@ -218,6 +224,7 @@ def _show_plans(many: _Many, output: Output) -> None:
             for item in many.planned
         ]
         typer.echo("\n".join(text.plans_lines(outcomes)))
+    annotate(*many.errors)
     sealed = [item.sealed for item in many.planned if item.sealed is not None]
     if sealed:
         many.console.result(
@@ -353,6 +360,7 @@ def drift(
         failed = [(item.environment.name, (), None, item.error) for item in many.planned if item.error]
         if failed:
             typer.echo("\n".join(text.plans_lines(failed)))
+    annotate(*many.errors)
     return many.worst_exit_code or (2 if any(item.is_there for item in found) else 0)
 
 

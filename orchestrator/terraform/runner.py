@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import aws, process
-from orchestrator.errors import StateLockedError, TerraformError
+from orchestrator.errors import Mark, StateLockedError, TerraformError
 from orchestrator.events import Emit, Warned
 from orchestrator.terraform import masking, mirror, plan_json
 from orchestrator.terraform.stream import Diagnostic, Stream
@@ -305,7 +305,15 @@ def _error(command: str, root: RootModule, done: process.Completed, stream: Stre
     if not details:
         said = root.nets.text(f"{done.stdout}\n{done.stderr}")
         details = _plain_tail([*stream.raw, *said.splitlines()])
-    return TerraformError(f"{where} (exit code {done.code})", hint=_hint(details), details=tuple(details))
+    marks = tuple(
+        Mark(root.path / file, int(line), error.summary, error.detail)
+        for error in stream.errors
+        for file, _colon, line in [error.place.rpartition(":")]
+        if file and line.isdecimal()
+    )
+    return TerraformError(
+        f"{where} (exit code {done.code})", hint=_hint(details), details=tuple(details), marks=marks
+    )
 
 
 def _locked(root: RootModule, error: Diagnostic) -> StateLockedError:

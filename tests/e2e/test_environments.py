@@ -319,6 +319,13 @@ def test_bad_input_is_stopped_at_plan_with_what_to_do(project: Project):
         " 2 to 32 lower-case letters" in refused_plan(project)
     )
     project.edit(tfvars, "this-name-is-longer-than-we-allow-it", "fine")
+    environ = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(project.path)}
+    done = project.orch("plan", "--all", "--sandbox", code=1, **environ)
+    # One annotation for each error, on the line of the pull request that it is about.
+    marks = re.findall(r"^::error file=(.+),line=\d+,title=(.+)::(.+)$", done.stderr, re.MULTILINE)
+    assert {file for file, _title, _text in marks} == {"terraform/modules/environment/main.tf"}
+    assert "Service crowded: Fargate does not offer" in " ".join(text for _file, _title, text in marks)
+    assert "hunter2-canary" not in done.stderr
     said = refused_plan(project)
     for expected in (
         "Service crowded: Fargate does not offer 4096 MiB with 256 CPU units. Choose a memory it offers with",
