@@ -13,21 +13,17 @@ while the job stays green ("Workflow commands: step isolation and limits"). Pure
 from __future__ import annotations
 
 import dataclasses
-import enum
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from orchestrator.model import Action, Detail, Masked, Verdict
+from orchestrator.model import Action, Verdict
 from orchestrator.report import board as boards
 from orchestrator.report.board import Board, Row, State, Tally
 from orchestrator.report.escapes import (
-    INVISIBLE,
     NEWLINES,
     cell,
-    clean,
     code,
     fence,
     link,
@@ -35,11 +31,12 @@ from orchestrator.report.escapes import (
     plain,
     prose,
 )
+from orchestrator.report.plan_diff import ORDER, REASONS, Fit, fit, items_of, size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from orchestrator.model import Change, Plan, Value
+    from orchestrator.model import Change, Plan
 
 COMMENT_BYTES = 60_000
 SUMMARY_BYTES = 1_000_000
@@ -48,10 +45,6 @@ _MOST_DANGERS = 200
 _MOST_WIDENINGS = 50
 _NONE = "\N{EN DASH}"
 _SOLID = "\N{NO-BREAK SPACE}"  # keeps a narrow column of the table in one piece
-
-
-def _size(text: str) -> int:
-    return len(text.encode())
 
 
 # --- the outcome -----------------------------------------------------------------------------------------------------------
@@ -123,7 +116,6 @@ def _merged(old: boards.Part | None, row: Row) -> _Entry:
 # --- what is cut -----------------------------------------------------------------------------------------------------------
 
 _Place: TypeAlias = "Callable[[Row], str]"
-_Fit: TypeAlias = "Callable[[int], tuple[str, bool]]"
 
 
 def _in_summary(row: Row) -> str:
@@ -167,7 +159,7 @@ class _Entry:
     line: str
     short_line: str
     alerts: tuple[_Alert, ...]
-    section: _Fit
+    section: Fit
     others: tuple[boards.Block, ...] = ()
 
 
@@ -187,7 +179,7 @@ def _assemble(
     if note:
         top.append(f"> [!NOTE]\n> {prose(note, 1_000)}")
     foot = _footer(newest, is_marked=is_marked)
-    left = limit - sum(_size(text) + 2 for text in [*top, foot])
+    left = limit - sum(size_bytes(text) + 2 for text in [*top, foot])
     dangers, left, cut_dangers = _alerts(entries, "danger", _MOST_DANGERS, left, is_marked=is_marked)
     widenings, left, cut_widenings = _alerts(entries, "widening", _MOST_WIDENINGS, left, is_marked=is_marked)
     sections, cut_sections = _sections(entries, left, is_marked=is_marked)
@@ -203,12 +195,12 @@ def _table(entries: list[_Entry], budget: int) -> tuple[str, set[str]]:
     ]
     lines = [entry.line for entry in entries]
     shortened: set[str] = set()
-    if sum(_size(line) + 1 for line in lines) > budget:
-        lines = [min(entry.line, entry.short_line, key=_size) for entry in entries]
+    if sum(size_bytes(line) + 1 for line in lines) > budget:
+        lines = [min(entry.line, entry.short_line, key=size_bytes) for entry in entries]
         shortened = {entry.environment for entry in entries if entry.line != entry.short_line}
     left, shown = budget - 700, 0
     for line in lines:
-        left -= _size(line) + 1
+        left -= size_bytes(line) + 1
         if left < 0:
             break
         shown += 1
@@ -229,13 +221,14 @@ def _alerts(
     shown = [min(len(alert.items), most) for alert in alerts]
     # Room for each frame with its line on what was cut, which is what the last one to be cut leaves behind.
     frames = [
-        _size(dataclasses.replace(alert, total=10**6).text(0, is_marked=is_marked)) + 2 for alert in alerts
+        size_bytes(dataclasses.replace(alert, total=10**6).text(0, is_marked=is_marked)) + 2
+        for alert in alerts
     ]
-    size = sum(frames) + sum(_size(item) + 1 for alert in alerts for item in alert.items[:most])
+    size = sum(frames) + sum(size_bytes(item) + 1 for alert in alerts for item in alert.items[:most])
     while sum(shown) > most or (size > left and any(shown)):
         longest = max(range(len(alerts)), key=shown.__getitem__)
         shown[longest] -= 1
-        size -= _size(alerts[longest].items[shown[longest]]) + 1
+        size -= size_bytes(alerts[longest].items[shown[longest]]) + 1
     while size > left:
         size -= frames.pop()
         shown.pop()
@@ -247,27 +240,27 @@ def _alerts(
 
 def _sections(entries: list[_Entry], left: int, *, is_marked: bool) -> tuple[list[str], set[str]]:
     """What small ones leave of their equal share goes to the large ones."""
-    asking: list[tuple[str, str, Mapping[str, object], _Fit]] = []
+    asking: list[tuple[str, str, Mapping[str, object], Fit]] = []
     for entry in entries:
         asking.append((entry.environment, "section", {"environment": entry.environment}, entry.section))
         asking += [(entry.environment, block.kind, block.meta, _whole(block.text)) for block in entry.others]
     texts: dict[int, str] = {}
     cut: set[str] = set()
-    wanted = sorted(range(len(asking)), key=lambda place: _size(asking[place][3](left)[0]))
+    wanted = sorted(range(len(asking)), key=lambda place: size_bytes(asking[place][3](left)[0]))
     for number, place in enumerate(wanted):
         environment, kind, meta, fit = asking[place]
-        frame = _size(_marked(kind, meta, [""], is_marked=is_marked)) + 2
+        frame = size_bytes(_marked(kind, meta, [""], is_marked=is_marked)) + 2
         text, is_whole = fit(max(0, left // (len(wanted) - number) - frame))
         if not is_whole:
             cut.add(environment)
         if text:
             texts[place] = _marked(kind, meta, [text], is_marked=is_marked)
-            left -= _size(texts[place]) + 2
+            left -= size_bytes(texts[place]) + 2
     return [texts[place] for place in sorted(texts)], cut
 
 
-def _whole(text: str) -> _Fit:
-    return lambda budget: (text, True) if _size(text) <= budget else ("", False)
+def _whole(text: str) -> Fit:
+    return lambda budget: (text, True) if size_bytes(text) <= budget else ("", False)
 
 
 def _marked(kind: str, meta: Mapping[str, object], lines: Sequence[str], *, is_marked: bool) -> str:
@@ -343,43 +336,6 @@ _ICONS = {
     State.ROLLING_OUT: "⏳",
 }
 _VERDICT_ICONS = {Verdict.SUCCEEDED: "✅", Verdict.NO_CHANGE: "✅", Verdict.ROLLED_BACK: "↩️"}
-_SYMBOLS = {
-    Action.CREATE: "+",
-    Action.UPDATE: "~",
-    Action.REPLACE: "-/+",
-    Action.DELETE: "-",
-    Action.FORGET: "x",
-    Action.IMPORT: "<",
-    Action.MOVE: ">",
-    Action.READ: "?",
-}
-_ORDER = {
-    action: place
-    for place, action in enumerate(
-        (
-            Action.DELETE,
-            Action.REPLACE,
-            Action.FORGET,
-            Action.UPDATE,
-            Action.IMPORT,
-            Action.MOVE,
-            Action.CREATE,
-            Action.READ,
-        )
-    )
-}
-_REASONS = {
-    "replace_because_cannot_update": "it cannot be changed in place",
-    "replace_because_tainted": "it is tainted",
-    "replace_by_request": "asked for with -replace",
-    "replace_by_triggers": "by its replace_triggered_by",
-    "delete_because_no_resource_config": "it is no longer in the configuration",
-    "delete_because_wrong_repetition": "its count or for_each came or went",
-    "delete_because_count_index": "its index is beyond count",
-    "delete_because_each_key": "its key is no longer in for_each",
-    "delete_because_no_module": "its module is no longer in the configuration",
-    "delete_because_no_move_target": "it was moved to an address that is not in the configuration",
-}
 # Terraform replaces a task definition on every change, and with skip_destroy the old revision stays: nothing is lost, and an
 # alarm at each deployment would teach readers to look away. gates.py counts by the same rule.
 _LOSES_NOTHING = "aws_ecs_task_definition"
@@ -508,7 +464,7 @@ def _row_alerts(row: Row, plan: Plan, place: _Place) -> Iterable[_Alert]:
     name, bold = boards.key(row.environment), f"**{plain(boards.key(row.environment))}**"
     lost = sorted(
         (change for change in plan.changes if change.action in {Action.DELETE, Action.REPLACE}),
-        key=lambda change: (_is_harmless(change), _ORDER[change.action]),
+        key=lambda change: (_is_harmless(change), ORDER[change.action]),
     )
     items = [f"> - AWS will refuse this as it stands: {prose(text)}" for text in plan.undeletable]
     items += [f"> - {_loss(change)}" for change in lost]
@@ -543,78 +499,32 @@ def _loss(change: Change) -> str:
         shown = ", ".join(code(label, 80) for label in forcing[:3])
         why = f": {shown}{f' and {len(forcing) - 3} more' if len(forcing) > 3 else ''} cannot be changed in place"
     else:
-        why = f": {plain(_REASONS.get(change.reason, change.reason), 100)}" if change.reason else ""
+        why = f": {plain(REASONS.get(change.reason, change.reason), 100)}" if change.reason else ""
     verb = "destroys" if change.action is Action.DELETE else "replaces"
     return f"{verb} {code(change.address)}{why}"
 
 
-# --- the diff --------------------------------------------------------------------------------------------------------------
+# --- the section --------------------------------------------------------------------------------------------------------------
 
 
-class _Form(enum.IntEnum):
-    """How much of a resource is shown. What is still too long loses attributes, then lines, last to first."""
-
-    FULL = 0
-    BARE_CREATES = 1
-    SHORT_VALUES = 2
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One row of a diff: a line, the lines of its details in a form, and the word it is counted by when it is cut."""
-
-    group: str
-    kind: str
-    line: str
-    details: tuple[Detail, ...] = ()
-    is_create: bool = False
-
-    def lines(self, form: _Form) -> Iterable[str]:
-        yield self.line
-        if self.is_create and form >= _Form.BARE_CREATES:
-            return
-        for detail in self.details:
-            yield from _detail_lines(detail, 200 if form is _Form.SHORT_VALUES else 1_000)
-
-
-def _section(row: Row, place: _Place) -> _Fit:
+def _section(row: Row, place: _Place) -> Fit:
     above = _above(row)
-    if row.plan is None or row.state.is_applied:
-        return _fitting(above, row, place) if above else _whole("")
-    items = _items(row.plan)
-    if not items:
+    items = items_of(row.plan) if row.plan is not None and not row.state.is_applied else []
+    if not items or row.plan is None:
         return _fitting(above, row, place) if above else _whole("")
     title = f"<details><summary><b>{markup(boards.key(row.environment))}</b>: {markup(row.plan.summary)}</summary>"
-
-    def shown(budget: int, form: _Form, listed: int, detailed: int) -> str | None:
-        lines = _lines(items[:listed], form, detailed, budget)
-        if lines is None:
-            return None
-        return _diff(above, title, lines, _left_out(items, form, listed, detailed, place(row)), budget)
-
-    def fit(budget: int) -> tuple[str, bool]:
-        every = len(items)
-        for form in (_Form.FULL, _Form.BARE_CREATES, _Form.SHORT_VALUES):
-            if (text := shown(budget, form, every, every)) is not None:
-                return text, form is _Form.FULL
-        # All lines, the first of them with their attributes; or else the first lines; or else only numbers.
-        best = _largest(every, lambda detailed: shown(budget, _Form.SHORT_VALUES, every, detailed))
-        best = best or _largest(every, lambda listed: shown(budget, _Form.SHORT_VALUES, listed, 0))
-        if best is None:
-            best, _ = _fitting(f"{above}\n\n{_pointer(row, place)}".strip(), row, place)(budget)
-        return best, False
-
-    return fit
+    numbers = _fitting(f"{above}\n\n{_pointer(row, place)}".strip(), row, place)
+    return fit(items, above=above, title=title, place=place(row), otherwise=numbers)
 
 
-def _fitting(text: str, row: Row, place: _Place) -> _Fit:
+def _fitting(text: str, row: Row, place: _Place) -> Fit:
     """The text, or else only where to look for it, or else nothing."""
     pointer = _pointer(row, place)
 
     def fit(budget: int) -> tuple[str, bool]:
-        if _size(text) <= budget:
+        if size_bytes(text) <= budget:
             return text, True
-        return (pointer if _size(pointer) <= budget else ""), False
+        return (pointer if size_bytes(pointer) <= budget else ""), False
 
     return fit
 
@@ -666,133 +576,6 @@ def _applied(tally: Tally) -> str:
         if number
     ]
     return ", ".join(words) or "nothing to change in the infrastructure"
-
-
-def _items(plan: Plan) -> list[_Item]:
-    changes = sorted(plan.changes, key=lambda change: (_ORDER[change.action], change.address))
-    items = [_item("", change) for change in changes]
-    items += [_item("Changed outside Terraform", change) for change in plan.drift]
-    for check in plan.checks:
-        said = "; ".join(check.messages)
-        items.append(
-            _Item(
-                "Checks that did not pass",
-                "check",
-                f"! {check.address}: {check.status}{': ' if said else ''}{said}",
-            )
-        )
-    for output in plan.output_changes:
-        detail = Detail("value", output.before, output.after)
-        items.append(_Item("Outputs", "output", f"{_SYMBOLS[output.action]} output {output.name}", (detail,)))
-    return items
-
-
-def _item(group: str, change: Change) -> _Item:
-    words = [_REASONS.get(change.reason, change.reason)] if change.reason else []
-    words += [f"was {change.previous_address}"] if change.previous_address else []
-    words += [f"import of {change.import_id}"] if change.import_id else []
-    note = f" ({clean('; '.join(words), 300)})" if words else ""
-    line = f"{_SYMBOLS[change.action]} {clean(change.address, 300)}: {change.action}{note}"
-    kind = f"drift of {change.type}" if group else change.type or "resource"
-    return _Item(group, kind, line, change.details, change.action is Action.CREATE)
-
-
-def _largest(top: int, attempt: Callable[[int], str | None]) -> str | None:
-    """The outcome of the largest number below `top` with which there is one."""
-    best, low, high = attempt(0), 0, top - 1
-    while best is not None and low < high:
-        middle = (low + high + 1) // 2
-        text = attempt(middle)
-        low, high, best = (middle, high, text) if text is not None else (low, middle - 1, best)
-    return best
-
-
-def _lines(items: Iterable[_Item], form: _Form, detailed: int, budget: int) -> dict[str, list[str]] | None:
-    """The lines of each group, of the first `detailed` items with attributes; None as soon as they are too many."""
-    groups: dict[str, list[str]] = {}
-    for index, item in enumerate(items):
-        lines = [clean(line, 4_000) for line in (item.lines(form) if index < detailed else [item.line])]
-        if len(lines) > 1 and item.group in groups:
-            lines.insert(0, "")
-        budget -= sum(_size(line) + 1 for line in lines)
-        if budget < 0:
-            return None
-        groups.setdefault(item.group, []).extend(lines)
-    return groups
-
-
-def _diff(above: str, title: str, groups: Mapping[str, list[str]], left_out: str, budget: int) -> str | None:
-    texts = [above, title]
-    for group, lines in groups.items():
-        texts += [f"**{group}**" if group else "", fence(lines, "diff")]
-    text = "\n\n".join(filter(None, [*texts, left_out, "</details>"]))
-    return text if _size(text) <= budget else None
-
-
-def _left_out(items: list[_Item], form: _Form, listed: int, detailed: int, place: str) -> str:
-    if listed < len(items):
-        return f"**{len(items) - listed} more** {place}: {_kinds(items[listed:])}"
-    if detailed < len(items):
-        return f"The attributes of **{len(items) - detailed} more** are {place}"
-    if form is _Form.BARE_CREATES:
-        return f"The attributes of what is created are {place}"
-    return (
-        f"Long values, and the attributes of what is created, are {place}"
-        if form is _Form.SHORT_VALUES
-        else ""
-    )
-
-
-def _kinds(items: Iterable[_Item]) -> str:
-    counted = Counter(item.kind for item in items).most_common()
-    shown = [f"{number} {code(kind, 60)}" for kind, number in counted[:12]]
-    if len(counted) > 12:
-        shown.append(f"{sum(number for _, number in counted[12:])} of {len(counted) - 12} other types")
-    return ", ".join(shown)
-
-
-def _detail_lines(detail: Detail, limit: int) -> Iterable[str]:
-    """The two sides below each other, as a diff has them; of long ones the part in which they differ."""
-    note = "   # forces replacement" if detail.forces_replacement else ""
-    label = clean(detail.label, 200)
-    before, after = _text(detail.before), _text(detail.after)
-    if before == after:
-        # Two secrets, or two that are known after apply: there is a change all the same.
-        yield f"~     {label}: {_window(before, 0, limit)}, changed{note}"
-        return
-    start = _first_difference(before, after) if max(len(before), len(after)) > limit else 0
-    if detail.before is not Masked.ABSENT:
-        yield f"-     {label}: {_window(before, start, limit)}{note if detail.after is Masked.ABSENT else ''}"
-    if detail.after is not Masked.ABSENT:
-        yield f"+     {label}: {_window(after, start, limit)}{note}"
-
-
-def _first_difference(one: str, other: str) -> int:
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _window(text: str, start: int, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    begin = max(0, min(start - 40, len(text) - limit))
-    before = "…" if begin else ""
-    after = "…" if begin + limit < len(text) else ""
-    return f"{before}{text[begin : begin + limit]}{after} ({len(text)} characters)"
-
-
-def _text(value: Value) -> str:
-    """A value on one line: JSON, in which what cannot be seen is escaped, and what stands for a value has no quotes."""
-    if isinstance(value, Masked):
-        return str(value)
-    if isinstance(value, str):
-        quoted = json.dumps(value, ensure_ascii=False)
-        return INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], quoted)
-    if value is None or isinstance(value, bool | int | float):
-        return json.dumps(value)
-    if hasattr(value, "items"):
-        return "{" + ", ".join(f"{_text(name)}: {_text(inner)}" for name, inner in value.items()) + "}"
-    return "[" + ", ".join(map(_text, value)) + "]"
 
 
 def _heading(newest: _Entry | None, environments: int) -> str:
