@@ -355,13 +355,14 @@ def planned_on(plan_file: bytes) -> StateIdentity | None:
     """
     import io
     import zipfile
+    import zlib
 
     try:
         with zipfile.ZipFile(io.BytesIO(plan_file)) as archive:
             state = json.loads(archive.read("tfstate"))
         return StateIdentity(str(state["lineage"]), int(state["serial"]))
-    # RuntimeError is zipfile's for an encrypted member, NotImplementedError for a compression it does not know.
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, RuntimeError, NotImplementedError, EOFError):
+    # RuntimeError is zipfile's for an encrypted member and, as NotImplementedError, for a compression it does not know.
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, EOFError):
         return None
 
 

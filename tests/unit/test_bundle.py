@@ -305,6 +305,21 @@ def test_a_plan_file_in_another_form_tells_no_state(content):
     assert bundle.planned_on(content) is None
 
 
+def test_a_damaged_member_and_a_strange_compression_tell_no_state():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tfstate", '{"lineage": "3f2a", "serial": 22}' * 20)
+    whole = buffer.getvalue()
+    begin = 30 + len("tfstate")
+    damaged = whole[:begin] + b"\xff" * 8 + whole[begin + 8 :]
+    assert bundle.planned_on(damaged) is None
+    # The method stands in the member's own header and in the directory at the end.
+    local, central = 8, whole.index(b"PK\x01\x02") + 10
+    strange = bytearray(whole)
+    strange[local] = strange[central] = 99
+    assert bundle.planned_on(bytes(strange)) is None
+
+
 def root(path, binary="/usr/bin/terraform"):
     return RootModule(Binary((binary,), binary, "1.11.4"), path, {}, {}, 0)
 
