@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _FIRST_POLL_S = 1.0
 _LAST_POLL_S = 5.0
 _POLL_GROWTH = 1.3
+JITTER = (0.8, 1.2)
+"""Each wait between two polls is multiplied by a factor of this range, so that many runs do not poll in step."""
 # Codes with which an account, a role or an emulator says that it has no service deployments API.
 _NO_API = frozenset(
     {
@@ -102,10 +104,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, so that tests need none: `now` is monotonic seconds."""
+    """Time and chance, so that tests need neither: `now` is monotonic seconds, `jitter` a factor of each wait."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = lambda: random.uniform(*JITTER)  # noqa: S311 - spreads polls, guards nothing
 
 
 def describe(ecs: ECSClient, cluster: str, service: str) -> ServiceState:
@@ -198,7 +201,7 @@ def follow(
                 running_count=state.running,
                 desired_count=state.desired,
             )
-        clock.sleep(min(poll_s, max(0.0, deadline - clock.now())) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        clock.sleep(min(poll_s, max(0.0, deadline - clock.now())) * clock.jitter())
         poll_s = min(poll_s * _POLL_GROWTH, _LAST_POLL_S)
 
 

@@ -18,6 +18,7 @@ class Story:
 
     def __init__(self, cloud) -> None:
         self.cloud, self.now_s, self.events = cloud, 0.0, []
+        self.jitter = 1.0
         self.at = {}
 
     def sleep(self, duration_s: float) -> None:
@@ -27,7 +28,7 @@ class Story:
             self.at.pop(moment)()
 
     def follow(self, started, timeout_s=600.0):
-        clock = rollout.Clock(now=lambda: self.now_s, sleep=self.sleep)
+        clock = rollout.Clock(now=lambda: self.now_s, sleep=self.sleep, jitter=lambda: self.jitter)
         return rollout.follow(self.cloud.ecs, started, self.events.append, timeout_s=timeout_s, clock=clock)
 
     def start(self, definition: str, **options):
@@ -134,14 +135,18 @@ def test_the_same_definition_forced_again_is_a_deployment_of_its_own(story, clou
     assert ended.deployment_id != before
 
 
-def test_a_rollout_costs_few_calls(story, cloud):
+@pytest.mark.parametrize("jitter", rollout.JITTER)
+def test_a_rollout_costs_few_calls(story, cloud, jitter):
+    """Two calls every 5 s once settled, at the jitter's two ends; twelve more to find the deployment, for the quick start and the last look."""
+    story.jitter = jitter
     cloud.create_steady_service()
     definition = cloud.register(behaviour="slow:60")
     started = story.start(definition)
     calls = len(cloud.calls())
     story.follow(started)
     made = [call.get("operation") for call in cloud.calls()[calls:] if call.get("operation")]
-    assert len(made) <= 30 * (story.now_s / 60) + 6, (story.now_s, made)
+    assert 60 <= story.now_s <= 70
+    assert len(made) <= 2 * story.now_s / (5 * jitter) + 12, (story.now_s, made)
 
 
 def test_no_such_service(cloud):
