@@ -63,6 +63,16 @@ class PlanReady:
 
 
 @dataclass(frozen=True)
+class PlanResumed:
+    """A new plan after a failed apply, held against the reviewed one: what is done, what is left, what was never reviewed."""
+
+    environment: str
+    done: tuple[str, ...]
+    left: tuple[str, ...]
+    unreviewed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class GateShut:
     """A gate that refuses the plan: its rule, why, and the addresses it is about."""
 
@@ -116,6 +126,7 @@ Event = (
     | ResourceProgress
     | OutputLine
     | PlanReady
+    | PlanResumed
     | GateShut
     | RolloutProgress
     | ServiceEvent

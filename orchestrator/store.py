@@ -145,8 +145,23 @@ def get_plan(s3: S3Client, bucket: str, *, environment: str, commit: str, accoun
             return answer["Body"].read()
     except AwsError as error:
         if error.code in _NO_OBJECT:
-            raise _no_plan(environment, commit, _plans(s3, bucket, environment, "", account_id)) from error
+            raise _no_plan(
+                environment, commit, plans(s3, bucket, environment=environment, account_id=account_id)
+            ) from error
         raise
+
+
+def plans(s3: S3Client, bucket: str, *, environment: str, account_id: str, commit: str = "") -> list[str]:
+    """The commits of an environment's sealed plans that begin like that, the newest plan first. Raises AwsError."""
+    start = f"{_PLANS}{environment}/"
+    found: list[tuple[datetime, str]] = []
+    with translated("s3:ListBucket"):
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=start + commit, ExpectedBucketOwner=account_id
+        )
+        for page in pages:
+            found += [(item["LastModified"], item["Key"]) for item in page.get("Contents", ())]
+    return [key.removeprefix(start).removesuffix(".bundle") for _at, key in sorted(found, reverse=True)]
 
 
 def find_plan(s3: S3Client, bucket: str, *, environment: str, commit: str, account_id: str) -> str:
@@ -156,9 +171,9 @@ def find_plan(s3: S3Client, bucket: str, *, environment: str, commit: str, accou
             f"{commit!r} is no commit",
             hint="give its hexadecimal digits, at least four: `git rev-parse HEAD`",
         )
-    found = _plans(s3, bucket, environment, commit, account_id)
+    found = plans(s3, bucket, environment=environment, commit=commit, account_id=account_id)
     if not found:
-        raise _no_plan(environment, commit, _plans(s3, bucket, environment, "", account_id))
+        raise _no_plan(environment, commit, plans(s3, bucket, environment=environment, account_id=account_id))
     if len(found) > 1:
         raise BundleError(
             f"{len(found)} sealed plans for environment `{environment}` are of commits that begin with {commit}",
@@ -183,19 +198,6 @@ def last_modified(s3: S3Client, bucket: str, key: str, *, account_id: str) -> da
         if error.code in _NO_OBJECT | _MISSING | {"403", "AccessDenied"}:
             return None
         raise
-
-
-def _plans(s3: S3Client, bucket: str, environment: str, commit: str, account_id: str) -> list[str]:
-    """The commits of an environment's sealed plans that begin like that, the newest plan first."""
-    start = f"{_PLANS}{environment}/"
-    found: list[tuple[datetime, str]] = []
-    with translated("s3:ListBucket"):
-        pages = s3.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=start + commit, ExpectedBucketOwner=account_id
-        )
-        for page in pages:
-            found += [(item["LastModified"], item["Key"]) for item in page.get("Contents", ())]
-    return [key.removeprefix(start).removesuffix(".bundle") for _at, key in sorted(found, reverse=True)]
 
 
 def _no_plan(environment: str, commit: str, others: list[str]) -> BundleError:

@@ -254,6 +254,13 @@ def apply(
             help="Apply exactly the plan that `orch plan --seal` kept of this commit; HEAD takes the checkout's.",
         ),
     ] = "",
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="After a failed apply of a sealed plan: plan what is left of it, and ask again.",
+        ),
+    ] = False,
     override: Annotated[
         list[str] | None,
         typer.Option(
@@ -276,6 +283,9 @@ def apply(
     from orchestrator.operations import apply as applying
 
     options = applying.Options(tuple(image or ()), tuple(Override(rule, reason) for rule in override or ()))
+    if sealed:
+        again = f"`orch apply --env {env} --sealed {sealed} --resume`"
+        options = replace(options, again=again)
 
     def work(approve: Callable[[Plan], bool]) -> tuple[Release, ...]:
         return applying.apply(
@@ -286,7 +296,7 @@ def apply(
             environ=run.environ,
             steps=run.steps,
             approve=approve,
-            reviewed=_reviewed(run, sealed) if sealed else None,
+            reviewed=_reviewed(run, sealed, is_resumed=resume, yes=yes) if sealed or resume else None,
         )
 
     releases = _told(run, pull_request, work, yes=yes) if comment else work(run.approve(yes=yes))
@@ -313,12 +323,14 @@ def _told(
     return releases
 
 
-def _reviewed(run: Run, sealed: str) -> Callable[[Prepared], SavedPlan]:
+def _reviewed(run: Run, sealed: str, *, is_resumed: bool, yes: bool) -> Callable[[Prepared], SavedPlan]:
     from orchestrator.operations import seal as sealing
 
     origin = _origin(run.environ)
     work = sealing.Sealing(run.settings, run.environment, run.session, run.environ, origin, run.steps)
     commit = "" if sealed == "HEAD" else sealed
+    if is_resumed:
+        return lambda prepared: sealing.resume(prepared, work, commit=commit, may_ask=not yes)
     return lambda prepared: sealing.open_(prepared, work, commit=commit)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError
+from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError, TerraformError
 from orchestrator.operations import plan as planning
 from orchestrator.operations import release
 from orchestrator.permissions import Role
@@ -38,12 +38,13 @@ Approve = Callable[["Plan"], bool]
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for: images to use instead of building them, each `[SERVICE=]REPOSITORY@sha256:…`, and gates to open
-    knowingly.
+    """What the user asked for: images to use instead of building them, each `[SERVICE=]REPOSITORY@sha256:…`, gates to open
+    knowingly, and the command that goes on when Terraform fails half way.
     """
 
     images: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
+    again: str = "the same command again"
 
 
 def apply(
@@ -74,7 +75,7 @@ def apply(
             saved.plan, environment, now=datetime.now(UTC), overrides=options.overrides
         )
         agreed = _apply_plan(
-            prepared.root, saved, sources, environment, session=session, steps=steps, approve=approve
+            prepared.root, saved, sources, environment, options, session=session, steps=steps, approve=approve
         )
     finally:
         saved.discard()
@@ -90,6 +91,7 @@ def _apply_plan(
     saved: SavedPlan,
     sources: release.Sources,
     environment: Environment,
+    options: Options,
     *,
     session: Aws,
     steps: Steps,
@@ -101,19 +103,27 @@ def _apply_plan(
     release.require_engine(sources, saved.outputs, session.acting_as(Role.DEPLOY))
     if not approve(saved.plan):
         raise DeclinedError("the plan was not approved; nothing was changed")
-    return _decode(apply_saved(root, saved, steps), environment, sources)
+    return _decode(apply_saved(root, saved, steps, again=options.again), environment, sources)
 
 
-def apply_saved(root: RootModule, saved: SavedPlan, steps: Steps) -> dict[str, object]:
-    """Applies an approved plan and returns the outputs. Raises TerraformError, InterruptedByUserError."""
+def apply_saved(
+    root: RootModule, saved: SavedPlan, steps: Steps, *, again: str = "the same command again"
+) -> dict[str, object]:
+    """Applies an approved plan and returns the outputs; `again` is what to run when it fails half way.
+
+    Raises TerraformError, InterruptedByUserError.
+    """
     with steps.step("apply", "terraform apply") as step:
         try:
             outputs = runner.apply(root, saved, steps.emit)
         except KeyboardInterrupt:
             raise InterruptedByUserError(
                 "interrupted during terraform apply; Terraform was asked to stop, and has ended",
-                hint="run the same command again: it plans what is left",
+                hint=f"run {again}: it plans what is left",
             ) from None
+        except TerraformError as error:
+            error.hint = error.hint or f"mend that, then run {again}: it plans what is left"
+            raise
         step.detail = saved.plan.summary
     return outputs
 

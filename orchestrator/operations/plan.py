@@ -10,6 +10,7 @@ side, and nothing is shown or applied before the account is known to be the righ
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from orchestrator.permissions import Role
 from orchestrator.terraform import binary, gates, runner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from orchestrator.aws import Aws
     from orchestrator.events import Steps
@@ -96,13 +97,21 @@ def prepare(
 def plan(
     prepared: Prepared, environment: Environment, steps: Steps, *, is_destroy: bool = False
 ) -> SavedPlan:
-    """Inits when needed and plans. The caller discards the saved plan. Raises TerraformError, PreconditionError."""
-    try:
+    """Inits when needed, plans, and shows the plan. The caller discards it. Raises TerraformError, PreconditionError."""
+    with _account_first(prepared):
+        init(prepared.root, steps)
+    saved = run(prepared, environment, steps, is_destroy=is_destroy)
+    if is_destroy:
+        steps.emit(PlanReady(environment.name, saved.plan))
+    else:
+        present(saved, environment, steps)
+    return saved
+
+
+def run(prepared: Prepared, environment: Environment, steps: Steps, *, is_destroy: bool = False) -> SavedPlan:
+    """Plans a root module that is initialised; nothing is shown yet. Raises TerraformError, PreconditionError."""
+    with _account_first(prepared):
         saved = _plan(prepared.root, steps, is_destroy=is_destroy)
-    except TerraformError:
-        # Credentials of another account make Terraform fail in many ways; the account is the cause worth telling.
-        prepared.account.require()
-        raise
     try:
         prepared.account.require()
         require_place(
@@ -113,11 +122,17 @@ def plan(
     except BaseException:
         saved.discard()
         raise
-    if is_destroy:
-        steps.emit(PlanReady(environment.name, saved.plan))
-    else:
-        present(saved, environment, steps)
     return saved
+
+
+@contextmanager
+def _account_first(prepared: Prepared) -> Iterator[None]:
+    """Credentials of another account make Terraform fail in many ways; the account is the cause worth telling."""
+    try:
+        yield
+    except TerraformError:
+        prepared.account.require()
+        raise
 
 
 def present(saved: SavedPlan, environment: Environment, steps: Steps) -> None:
@@ -144,7 +159,6 @@ def init(root: RootModule, steps: Steps) -> None:
 
 
 def _plan(root: RootModule, steps: Steps, *, is_destroy: bool) -> SavedPlan:
-    init(root, steps)
     with steps.step("plan", "terraform plan -destroy" if is_destroy else "terraform plan") as step:
         saved = runner.plan(root, steps.emit, is_destroy=is_destroy)
         step.detail = saved.plan.summary

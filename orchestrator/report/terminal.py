@@ -14,6 +14,7 @@ from orchestrator.events import (
     GateShut,
     OutputLine,
     PlanReady,
+    PlanResumed,
     Released,
     ResourceProgress,
     RolloutProgress,
@@ -90,7 +91,15 @@ class LiveView:
                 self._lines.append(text.rollout_line(event))
             case OutputLine() if not self._is_verbose:
                 self._lines.append(event.text)
-            case ServiceEvent() | OutputLine() | Warned() | PlanReady() | GateShut() | Released():
+            case (
+                ServiceEvent()
+                | OutputLine()
+                | Warned()
+                | PlanReady()
+                | PlanResumed()
+                | GateShut()
+                | Released()
+            ):
                 self._print(text.event_lines(event))
         if self._steps:
             self._show()

@@ -11,6 +11,7 @@ from orchestrator.events import (
     GateShut,
     OutputLine,
     PlanReady,
+    PlanResumed,
     Released,
     ResourceProgress,
     RolloutProgress,
@@ -70,6 +71,8 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901 - a table, one line a 
             return [f"    {event.source}: {event.text}"]
         case PlanReady():
             return plan_lines(event.environment, event.plan)
+        case PlanResumed():
+            return resumed_lines(event)
         case GateShut():
             return [
                 f"! gate {event.rule} is shut: {event.sentence}",
@@ -113,6 +116,17 @@ def rollout_line(event: RolloutProgress) -> str:
         f"{event.service} {event.deployment_id}: {event.state}, {event.running} of {event.desired} running,"
         f" {event.pending} pending{failures}"
     )
+
+
+def resumed_lines(event: PlanResumed) -> list[str]:
+    """What of the reviewed plan is done, line by line; what is left follows as the plan itself, so only the rest is named."""
+    lines = [f"Of the reviewed plan for {event.environment}: {len(event.done)} done, {len(event.left)} left"]
+    lines += [f"  ✓ {line}" for line in event.done]
+    lines += [f"  • {line}" for line in event.left]
+    if event.unreviewed:
+        lines.append(f"! Not in the reviewed plan: {len(event.unreviewed)}")
+        lines += [f"  ! {line}" for line in event.unreviewed]
+    return lines
 
 
 def warning_lines(event: Warned) -> list[str]:

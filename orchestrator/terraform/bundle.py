@@ -232,6 +232,11 @@ class KmsKey:
             ) from error
 
 
+def has_key(environ: Mapping[str, str], *, kms_key: str) -> bool:
+    """Whether `key_from` finds a key, good or not."""
+    return bool(kms_key or environ.get(SECRET_VARIABLE, "").strip())
+
+
 def key_from(environ: Mapping[str, str], *, kms_key: str, kms: Callable[[], Kms]) -> SealKey:
     """The key that this environment seals with: KMS's when `kms_key` is set, else that of ORCH_SEAL_KEY. `kms` makes the client
     when it is needed. Raises SettingsError with neither: nothing is ever stored unsealed.

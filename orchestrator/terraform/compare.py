@@ -1,5 +1,5 @@
 """Whether a sealed plan is what is to be applied: `check`, field by field, and, when only the state is newer than the plan,
-whether a plan made afresh would do the same: `differences`. Pure.
+whether a plan made afresh would do the same: `differences`; or, after a failed apply, what of it is left: `remainder`. Pure.
 
 The latter is decided on `terraform show -json` in clear, held in memory alone: two masked values are equal though the secrets
 behind them are not, and a fingerprint made when sealing would be one more thing to protect, while the reviewed plan can always
@@ -78,10 +78,13 @@ def refused(manifest: Manifest, refusals: tuple[Refusal, ...]) -> BundleError:
     """The error to raise for these refusals, with a line for each."""
     subject = manifest.subject
     reasons = "1 reason" if len(refusals) == 1 else f"{len(refusals)} reasons"
+    hint = f"plan it again: `orch plan --env {subject.environment} --seal`, and have that one reviewed"
+    if is_stale_only(refusals):
+        hint += "; if it was its own apply that failed half way, go on with --resume"
     return BundleError(
         f"the sealed plan of commit {subject.head_commit[:12]} for environment `{subject.environment}` is refused for {reasons};"
         " nothing was changed",
-        hint="plan it again: `orch plan --env NAME --seal`, and have that one reviewed",
+        hint=hint,
         details=tuple(map(str, refusals)),
     )
 
@@ -194,10 +197,118 @@ def differences(reviewed: Reading, fresh: Reading) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Remainder:
+    """A plan made afresh after the reviewed one was applied in part, one line a change: `done` is in the reviewed plan alone,
+    `left` in both, and `unreviewed` is what the new plan would do beyond it.
+    """
+
+    done: tuple[str, ...]
+    left: tuple[str, ...]
+    unreviewed: tuple[str, ...]
+
+
+def remainder(reviewed: Reading, fresh: Reading) -> Remainder:
+    """What is left of the reviewed plan, and what was never reviewed. Nothing secret is in it.
+
+    A change is left when the reviewed plan makes it with every value that was known then; what became known since, because
+    other parts were applied, is its consequence. A replacement may have come half the way.
+    """
+    before, after = _touched(reviewed.data), _touched(fresh.data)
+    left, unreviewed = [], []
+    for key, item in sorted(after.items()):
+        if item["change"]["actions"] == ["read"]:
+            continue
+        known = before.get(key) or before.get((key[0], "")) or {}
+        said = f"{_name(key)}: {_action(item)}"
+        if known and _continues(known, item):
+            left.append(said)
+        else:
+            reason = (
+                f", where the reviewed plan says {_action(known)}"
+                if known
+                else ", of which the reviewed plan knows nothing"
+            )
+            if known and _action(known) == _action(item):
+                reason = ", to other values than in the reviewed plan"
+            unreviewed.append(said + reason)
+    done = [
+        f"{_name(key)}: {_action(item)}"
+        for key, item in sorted(before.items())
+        if item["change"]["actions"] != ["read"] and all(key[0] != other[0] for other in after)
+    ]
+    unreviewed += _new_outputs(reviewed.data, fresh.data)
+    unreviewed += [
+        text
+        for name, text in _WHOLE.items()
+        if fresh.data.get(name) and fresh.data[name] != reviewed.data.get(name)
+    ]
+    unreviewed += _readings(reviewed.data, fresh.data, are_later=True)
+    return Remainder(tuple(done), tuple(left), tuple(unreviewed))
+
+
+def _continues(reviewed: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether a change of the new plan is one of the reviewed plan, or its second half."""
+    planned, now = reviewed["change"], fresh["change"]
+    if set(planned["actions"]) == {"create", "delete"}:
+        # Terraform deletes and then creates, or the other way round, and then the old object is a deposed one.
+        if now["actions"] == ["delete"]:
+            return bool(fresh.get("deposed"))
+        is_expected = now["actions"] in (["create"], planned["actions"])
+    else:
+        is_expected = _action(reviewed) == _action(fresh) and reviewed.get("deposed") == fresh.get("deposed")
+    return is_expected and _agrees(
+        planned.get("after"), planned.get("after_unknown"), now.get("after"), now.get("after_unknown")
+    )
+
+
+def _agrees(planned: Any, unknown: Any, now: Any, still_unknown: Any) -> bool:
+    """Whether each value that the reviewed plan knew is the same now."""
+    if unknown is True:
+        return True
+    if still_unknown is True:
+        return False
+    if isinstance(planned, dict) and isinstance(now, dict):
+        unknown, still_unknown = unknown or {}, still_unknown or {}
+        return all(
+            _agrees(planned.get(name), unknown.get(name), now.get(name), still_unknown.get(name))
+            for name in planned.keys() | now.keys() | unknown.keys()
+        )
+    if isinstance(planned, list) and isinstance(now, list) and len(planned) == len(now):
+        return all(
+            _agrees(one, _at(unknown, index), other, _at(still_unknown, index))
+            for index, (one, other) in enumerate(zip(planned, now, strict=True))
+        )
+    return bool(planned == now)
+
+
+def _at(unknown: Any, index: int) -> Any:
+    return unknown[index] if isinstance(unknown, list) and index < len(unknown) else unknown is True
+
+
+def _new_outputs(reviewed: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[str]:
+    before = reviewed.get("output_changes", {})
+    for name, change in sorted(fresh.get("output_changes", {}).items()):
+        planned = before.get(name, {"actions": ["no-op"]})
+        if change["actions"] == ["no-op"]:
+            continue
+        if planned["actions"] == ["no-op"] or not _agrees(
+            planned.get("after"),
+            planned.get("after_unknown"),
+            change.get("after"),
+            change.get("after_unknown"),
+        ):
+            yield f"output {name}: not the same as in the reviewed plan"
+
+
+def _name(key: tuple[str, str]) -> str:
+    return key[0] + (f" (deposed {key[1]})" if key[1] else "")
+
+
 def _resources(reviewed: Reading, fresh: Reading) -> Iterator[str]:
     before, after = _touched(reviewed.data), _touched(fresh.data)
     for key in sorted(before.keys() | after.keys()):
-        name = key[0] + (f" (deposed {key[1]})" if key[1] else "")
+        name = _name(key)
         if key not in after:
             yield f"{name}: {_action(before[key])} in the reviewed plan alone"
         elif key not in before:
@@ -268,14 +379,19 @@ def _outputs(reviewed: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[
             yield f"output {name}: not the same in both plans"
 
 
-def _readings(reviewed: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[str]:
-    """Data sources that were read while planning: provisioners and providers may use what they say."""
+def _readings(
+    reviewed: Mapping[str, Any], fresh: Mapping[str, Any], *, are_later: bool = False
+) -> Iterator[str]:
+    """Data sources that were read while planning: provisioners and providers may use what they say. Those that only one plan
+    read count too, unless the new plan was made later, when more can be read.
+    """
     before, after = (
         {item["address"]: item.get("values") for item in _prior(data) if item.get("mode") == "data"}
         for data in (reviewed, fresh)
     )
     for address in sorted(before.keys() | after.keys()):
-        if address not in before or address not in after or before[address] != after[address]:
+        is_in_both = address in before and address in after
+        if (is_in_both and before[address] != after[address]) or not (is_in_both or are_later):
             yield f"{address}: does not read the same"
 
 

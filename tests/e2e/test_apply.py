@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -105,8 +106,6 @@ def test_the_release_is_on_record(project, first):
 def test_skopeo_inspects_the_digest(project, first):
     skopeo = require_tool("skopeo")
     token = project.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    import base64
-
     credentials = base64.b64decode(token).decode()
     image = running_image(project)
     argv = [skopeo, "inspect", "--tls-verify=false", "--creds", credentials, f"docker://{image}"]
@@ -265,6 +264,69 @@ def test_an_image_given_by_digest_skips_the_build(project, first):
     assert (happened[-1]["verdict"], happened[-1]["image"]) == ("SUCCEEDED", image)
     assert "build" not in {event["name"] for event in happened if event["type"] == "step_started"}
     assert running_image(project) == image
+
+
+HALF = """
+resource "terraform_data" "first" {
+  input = "made"
+}
+resource "terraform_data" "second" {
+  input = terraform_data.first.id
+  lifecycle {
+    precondition {
+      condition     = terraform_data.first.id != "" && fileexists("${path.module}/../../../go")
+      error_message = "Not yet."
+    }
+  }
+}
+"""
+
+
+def test_a_sealed_plan_that_failed_half_way_is_resumed_and_held_to_what_was_reviewed(project, first):
+    given = ("--image", re.search(r"image     (\S+)", first)[1])
+    key = {"ORCH_SEAL_KEY": base64.b64encode(bytes(range(32))).decode()}
+    half = project.path / "terraform/envs/dev/half.tf"
+    half.write_text(HALF)
+    project.commit("Two more")
+    project.orch("plan", "--env", "dev", "--sandbox", "--seal", **key)
+    failed = project.orch(*APPLY, *given, "--sealed", "HEAD", code=1, **key)
+    assert "Not yet." in failed.stderr
+    assert "orch apply --env dev --sealed HEAD --resume" in failed.stderr
+    stale = project.orch(*APPLY, *given, "--sealed", "HEAD", code=21, **key)
+    said = stale.stderr.split("error:", 1)[1]
+    assert "--resume" in said
+    # Why a new plan could not be compared is told, and does not take the refusal's place.
+    assert "serial: the sealed plan says" in said
+    assert "Not yet." in said
+
+    (project.path / "go").touch()
+    half.write_text(HALF + 'resource "terraform_data" "third" {\n}\n')
+    refused = project.orch(*APPLY, *given, "--resume", code=21, **key)
+    said = refused.stderr.split("error:", 1)[1]
+    assert "what is left is more than the plan of" in said
+    assert "terraform_data.third: create, of which the reviewed plan knows nothing" in said
+
+    half.write_text(HALF)
+    done = project.orch(*APPLY, *given, "--resume", **key)
+    assert "Of the reviewed plan for dev: 1 done, 1 left" in done.stderr
+    assert "✓ terraform_data.first: create" in done.stderr
+    assert "• terraform_data.second: create" in done.stderr
+    assert "dev · hello: " in done.stdout
+    again = project.orch("plan", "--env", "dev", "--sandbox", "--detailed-exitcode", **key)
+    assert "no changes" in again.stdout
+    nobody = project.orch(
+        "apply",
+        "--env",
+        "dev",
+        "--sandbox",
+        "--resume",
+        code=0,
+        **key,
+    )
+    assert "Of the reviewed plan for dev: 2 done, 0 left" in nobody.stderr
+    half.unlink()
+    (project.path / "go").unlink()
+    project.commit("No more")
 
 
 def test_a_digest_that_ecr_lacks_is_refused(project, first):
