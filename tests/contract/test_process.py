@@ -21,16 +21,20 @@ def run(code: str, **options) -> process.Completed:
     return process.run([sys.executable, "-c", code], env=ENV, **options)
 
 
-def test_output_and_exit_code():
-    done = run("import sys; print('a'); print('b'); print('e', file=sys.stderr); sys.exit(3)")
+@pytest.mark.parametrize("outlives", [False, True])
+def test_output_and_exit_code(outlives):
+    done = run(
+        "import sys; print('a'); print('b'); print('e', file=sys.stderr); sys.exit(3)", outlives=outlives
+    )
     assert (done.code, done.stdout, done.stderr) == (3, "a\nb", "e")
     assert done.duration_s > 0
 
 
-def test_lines_arrive_while_the_child_still_runs():
+@pytest.mark.parametrize("outlives", [False, True])
+def test_lines_arrive_while_the_child_still_runs(outlives):
     arrived = []
     code = "import time; print('first', flush=True); time.sleep(0.6); print('last')"
-    run(code, on_stdout=lambda line: arrived.append((line, time.monotonic())))
+    run(code, on_stdout=lambda line: arrived.append((line, time.monotonic())), outlives=outlives)
     assert [line for line, _at in arrived] == ["first", "last"]
     assert arrived[1][1] - arrived[0][1] > 0.4
 
@@ -45,13 +49,36 @@ def test_a_child_that_does_not_read_its_stdin_is_no_error():
     assert run("import sys; sys.exit(4)", stdin="x" * 10_000_000).code == 4
 
 
-def test_bytes_that_are_no_text_do_not_break_it():
-    assert run("import os; os.write(1, b'\\xff\\xfe ok\\n')").stdout.endswith(" ok")
+@pytest.mark.parametrize("outlives", [False, True])
+def test_bytes_that_are_no_text_do_not_break_it(outlives):
+    assert run("import os; os.write(1, b'\\xff\\xfe ok\\n')", outlives=outlives).stdout.endswith(" ok")
 
 
-def test_much_output_on_both_pipes_does_not_block():
-    done = run("import sys\nfor i in range(50000): print(i); print(i, file=sys.stderr)")
+@pytest.mark.parametrize("outlives", [False, True])
+def test_much_output_on_both_pipes_does_not_block(outlives):
+    done = run("import sys\nfor i in range(50000): print(i); print(i, file=sys.stderr)", outlives=outlives)
     assert len(done.stdout.splitlines()) == len(done.stderr.splitlines()) == 50000
+
+
+@pytest.mark.parametrize("outlives", [False, True])
+def test_a_child_may_outlive_orch_itself(tmp_path, outlives):
+    done = tmp_path / "done"
+    child = f"import time; print('go', flush=True); time.sleep(1); print('x', flush=True); open({str(done)!r}, 'w')"
+    code = (
+        "import os, sys; from orchestrator import process; "
+        f"process.run([sys.executable, '-c', {child!r}], env=dict(os.environ), on_stdout=print, outlives={outlives})"
+    )
+    parent = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "go\n"
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _attempt in range(60):
+        if done.exists():
+            break
+        time.sleep(0.05)
+    # A pipe that nobody reads any more ends who writes to it.
+    assert done.exists() is outlives
 
 
 def test_a_program_that_is_absent():
