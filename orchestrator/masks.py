@@ -29,6 +29,7 @@ _WORDS = (
     "access-key",
     "private_key",
     "private-key",
+    "signature",
 )
 _NAMES = rf"(?:{'|'.join(_WORDS)})"
 # Each net with what must be in the text, in lower case, for it to catch anything: looking for that first takes a tenth of
@@ -63,6 +64,10 @@ _NETS = tuple(
         (
             ("secret",),
             r"(?P<keep>(?i:secret)[\w \"'\\:=-]{0,30}(?<![A-Za-z0-9/+]))[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])",
+        ),
+        (
+            ("curl",),
+            r"(?P<keep>\bcurl\b[^|;\n]{0,200}?\s(?:-[A-Za-z]*u|--(?:proxy-)?user)[ =]?[\"']?[^\s:\"']*:)[^\s\"']+",
         ),
         (("--", " -"), r"(?P<keep>--?[\w-]{0,40}(?i:" + _NAMES + r")[ =])[^\s\"'&;]+"),
         (("=",), r"(?P<keep>(?i:" + _NAMES + r")[\"']?=[\"']?)[^\s\"'&;,]+"),

@@ -51,6 +51,11 @@ def clean(text: str, limit: int = 300) -> str:
     return seen.replace("<!--", "<! --")
 
 
+def without_sequences(text: str) -> str:
+    """The text without the sequences that steer a terminal: colours, titles, links."""
+    return _ESCAPE_SEQUENCES.sub("", text)
+
+
 def code(text: str, limit: int = 200) -> str:
     """Inline code: backticks, one more than any run within, and a space where one would touch them (CommonMark, code spans)."""
     shown = clean(text, limit)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import copy
 import functools
+import itertools
 import json
 import re
 import string
@@ -43,6 +44,9 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-. ]")
 _BASE64 = frozenset(string.ascii_letters + string.digits + "+/=_-")
 # Go's JSON, and with it `jsonencode`, writes these so: https://pkg.go.dev/encoding/json#HTMLEscape
 _GO_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+# What takes a name and a password: `curl -u`. Two numbers are those of a user and a group.
+_PAIR_OPTIONS = frozenset({"-u", "--user", "--proxy-user"})
+_PAIR = re.compile(r"[^\s:]*:(?!\d+\Z)\S+")
 _INDEX_KEY = re.compile(r'(?<=\[")(?:[^"\\]|\\.)*(?="\])')
 
 
@@ -71,10 +75,14 @@ class Hidden:
 class Nets:
     """The secrets of one run, and the nets for them."""
 
-    def __init__(self, secrets: Iterable[object] = ()) -> None:
+    def __init__(
+        self, secrets: Iterable[object] = (), covered: Mapping[str, Sequence[object]] | None = None
+    ) -> None:
+        """`covered` are values that are secret in what is said of one resource, by its address."""
         known = {text for secret in secrets for text in _secret_texts(secret)}
         self._whole = frozenset(known)
         self._beside: tuple[str, ...] = ()
+        self._covered = covered or {}
         # What was read already: labels and names come again with every resource of a kind.
         self._known: dict[str, str] = {}
         long = [text for text in known if len(text) >= _SUBSTRING_LENGTH]
@@ -91,6 +99,10 @@ class Nets:
         more._whole = self._whole | texts  # noqa: SLF001  # another one of us
         more._beside = tuple(text for text in texts if len(text) >= _SUBSTRING_LENGTH)  # noqa: SLF001
         return more
+
+    def at(self, address: str) -> Nets:
+        """These nets, for what is said of the resource with this address."""
+        return self.beside(self._covered.get(address, ()))
 
     def text(self, text: str) -> str:
         """Text for people without the secrets in it."""
@@ -160,6 +172,20 @@ class Nets:
         return "".join(kept) + text[end:] if kept else text
 
 
+def nets_of(data: Mapping[str, Any], environ: Mapping[str, str]) -> Nets:
+    """The nets for what commands say of a plan, from its JSON: an API's error quotes what it was sent."""
+    around: dict[str, tuple[object, ...]] = {}
+    for item in map(mapping, sequence(data.get("resource_changes"))):
+        try:
+            values = tuple(covered(mapping(item.get("change"))))
+        except RecursionError:
+            continue
+        if values:
+            address = str(item.get("address", ""))
+            around[address] = around.get(address, ()) + values
+    return Nets([*secrets_of(data), *secrets_in(environ, data)], around)
+
+
 def secrets_of(data: Mapping[str, Any]) -> Iterator[object]:
     """The values of a plan's sensitive variables and outputs, before and after. Terraform says that a variable is sensitive
     in the configuration only; a module's variables are not in the plan by value.
@@ -183,10 +209,11 @@ def secrets_of(data: Mapping[str, Any]) -> Iterator[object]:
 
 
 def covered(change: Mapping[str, Any]) -> Iterator[object]:
-    """What the masks of a change cover, before and after."""
+    """What the masks of a change cover, before and after, and what a list of arguments hands to an option such as `--password`."""
     for side in ("before", "after"):
         if mask := change.get(f"{side}_sensitive"):
             yield from _covered(change.get(side), mask)
+        yield from _option_values(change.get(side))
 
 
 def secrets_in(environ: Mapping[str, str], data: Mapping[str, Any] | None = None) -> frozenset[str]:
@@ -197,7 +224,7 @@ def secrets_in(environ: Mapping[str, str], data: Mapping[str, Any] | None = None
     declared = {
         f"TF_VAR_{name}"
         for name, variable in _root_variables(data or {}).items()
-        if mapping(variable).get("sensitive") or mapping(variable).get("ephemeral")
+        if mapping(variable).get("sensitive") or _is_ephemeral(name, data or {})
     }
     return frozenset(
         value
@@ -273,6 +300,13 @@ def _root_variables(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(mapping(mapping(data.get("configuration")).get("root_module")).get("variables"))
 
 
+def _is_ephemeral(name: str, data: Mapping[str, Any]) -> bool:
+    """Terraform 1.11 does not say so, but in what it prints of a plan every other variable has a value."""
+    if mapping(_root_variables(data).get(name)).get("ephemeral"):
+        return True
+    return "format_version" in data and name not in mapping(data.get("variables"))
+
+
 def _has_unknown(unknown: Any) -> bool:
     if isinstance(unknown, dict):
         return any(map(_has_unknown, unknown.values()))
@@ -311,6 +345,30 @@ def _covered(value: Any, mask: Any) -> Iterator[object]:
             yield from _covered(member, part)
     elif mask is True:
         yield value
+
+
+def _option_values(value: Any) -> Iterator[str]:
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+            for option, argument in itertools.pairwise(value):
+                if isinstance(option, str) and isinstance(argument, str) and _is_secret_of(option, argument):
+                    yield argument
+        elif isinstance(value, str) and '"-' in value:
+            left.append(embedded(value))
+
+
+def _is_secret_of(option: str, argument: str) -> bool:
+    """Whether this argument is a secret because of the one before it."""
+    if not option.startswith("-") or argument.startswith("-"):
+        return False
+    if option in _PAIR_OPTIONS:
+        return _PAIR.fullmatch(argument) is not None
+    return is_secret_name(option.lstrip("-"))
 
 
 def _secret_texts(secret: object) -> Iterator[str]:

@@ -9,11 +9,13 @@ variables to a file that nobody removes. Nothing but a saved plan is ever applie
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import aws, process
@@ -50,6 +52,13 @@ _INIT_NEEDED = (
     "Module version requirements have changed",
     "Initialization required",
 )
+# How Go's runtime and Terraform begin what they say when they crash, and the functions of the stack that follows. Terraform exits
+# with 11 then (hashicorp/terraform, internal/logging/panic.go), or with 2 where Go's runtime ends it.
+_CRASH = re.compile(
+    r"(?m)^(?:!{3,} TERRAFORM CRASH|panic: |fatal error: |SIG[A-Z]+: |goroutine \d+ [^\n]*\[)"
+)
+_FRAME = re.compile(r"(?m)^(?!runtime[./]|panic\()([\w./~*()\[\]-]+)\([^()\n]*\)\n\s+\S+\.go:\d+")
+_SHOWN_FRAMES = 5
 _INIT_INPUT = re.compile(r'^\s*(module\s+"|source\s*=|version\s*=|required_version|backend\s+")')
 
 
@@ -85,11 +94,15 @@ class StateIdentity:
 
 @dataclass(frozen=True)
 class SavedPlan:
-    """A plan file, and what is in it. The file holds secrets in clear: it lives in a private folder until `discard`."""
+    """A plan file, and what is in it. The file holds secrets in clear: it lives in a private folder until `discard`. `nets` keep
+    them out of what its apply says. `outputs` are what the plan makes of them, `prior_outputs` what they are.
+    """
 
     file: Path
     plan: Plan
     outputs: Mapping[str, object]
+    nets: masking.Nets | None = field(default=None, repr=False, compare=False)
+    prior_outputs: Mapping[str, object] = field(default_factory=dict)
 
     def discard(self) -> None:
         shutil.rmtree(self.file.parent, ignore_errors=True)
@@ -156,8 +169,11 @@ def plan(root: RootModule, emit: Emit, *, is_destroy: bool = False) -> SavedPlan
     """
     file = _private_folder(root) / "plan.tfplan"
     try:
-        _run_plan(root, file, emit, is_destroy=is_destroy)
-        return _decoded(root, file, is_destroy=is_destroy)
+        stream = _run_plan(root, file, emit, is_destroy=is_destroy)
+        saved = _decoded(root, file, is_destroy=is_destroy)
+        stream.nets = saved.nets or root.nets
+        stream.warn()
+        return saved
     except BaseException:
         shutil.rmtree(file.parent, ignore_errors=True)
         raise
@@ -205,11 +221,12 @@ def show(root: RootModule, file: Path) -> dict[str, Any]:
 
 def apply(root: RootModule, saved: SavedPlan, emit: Emit) -> dict[str, object]:
     """Applies a saved plan and returns the non-sensitive outputs, name → value. Raises TerraformError, StateLockedError."""
-    stream = Stream(emit, root.nets)
+    stream = Stream(emit, saved.nets or root.nets)
     command = argv(
         root.binary, "apply", str(saved.file), json=True, input=False, lock_timeout=f"{root.lock_timeout_s}s"
     )
     done = _run(root, command, stream)
+    stream.warn()
     if done.code != 0:
         raise _error("apply", root, done, stream)
     return stream.outputs
@@ -236,11 +253,14 @@ def argv(binary: Binary, command: str, *arguments: str, **flags: str | bool | li
 
 def _decoded(root: RootModule, file: Path, *, is_destroy: bool) -> SavedPlan:
     data = show(root, file)
-    outputs = plan_json.prior_outputs(data) if is_destroy else plan_json.outputs(data)
-    return SavedPlan(file, plan_json.decode(data, secrets=masking.secrets_in(root.env, data)), outputs)
+    prior = plan_json.prior_outputs(data)
+    outputs = prior if is_destroy else plan_json.outputs(data)
+    plan = plan_json.decode(data, secrets=masking.secrets_in(root.env, data))
+    return SavedPlan(file, plan, outputs, masking.nets_of(data, root.env), prior)
 
 
-def _run_plan(root: RootModule, file: Path, emit: Emit, *, is_destroy: bool) -> None:
+def _run_plan(root: RootModule, file: Path, emit: Emit, *, is_destroy: bool) -> Stream:
+    """Plans into the file. What is returned has not said its warnings yet."""
     flags: dict[str, str | bool] = {
         "json": True,
         "input": False,
@@ -257,8 +277,20 @@ def _run_plan(root: RootModule, file: Path, emit: Emit, *, is_destroy: bool) -> 
         _init(root)
         stream = Stream(emit, root.nets)
         done = _run(root, command, stream)
-    if done.code not in (0, 2):
+    # Without a file it was a crash that ended with 2, too.
+    if done.code not in (0, 2) or not file.is_file():
+        stream.nets = _nets_of_failed(root, file)
+        stream.warn()
         raise _error("plan", root, done, stream)
+    return stream
+
+
+def _nets_of_failed(root: RootModule, file: Path) -> masking.Nets:
+    """The nets for a plan that failed: Terraform saves it as far as it came, so that it can tell what is secret."""
+    if file.is_file():
+        with suppress(TerraformError, ValueError):
+            return masking.nets_of(show(root, file), root.env)
+    return root.nets
 
 
 def _init(root: RootModule) -> None:
@@ -279,8 +311,13 @@ def _init(root: RootModule) -> None:
 
 def _run(root: RootModule, command: list[str], stream: Stream | None = None) -> process.Completed:
     try:
+        # Killed in the middle, Terraform would leave its lock on the state, and what it made out of the state.
         return process.run(
-            command, cwd=root.path, env=root.env, on_stdout=stream.take if stream is not None else None
+            command,
+            cwd=root.path,
+            env=root.env,
+            on_stdout=stream.take if stream is not None else None,
+            outlives=True,
         )
     except OSError as error:
         raise TerraformError(f"{root.binary.path} cannot be started: {error.strerror or error}") from error
@@ -302,8 +339,10 @@ def _error(command: str, root: RootModule, done: process.Completed, stream: Stre
         if error.summary == "Error acquiring the state lock":
             return _locked(root, error)
     details = [line for error in stream.errors for line in error.lines()]
+    if _CRASH.search(said := stream.nets.text("\n".join([*stream.raw, done.stderr]))):
+        return _crashed(command, root, done.code, details or _frames(said))
     if not details:
-        said = root.nets.text(f"{done.stdout}\n{done.stderr}")
+        said = stream.nets.text(f"{done.stdout}\n{done.stderr}")
         details = _plain_tail([*stream.raw, *said.splitlines()])
     marks = tuple(
         Mark(root.path / file, int(line), error.summary, error.detail)
@@ -314,6 +353,26 @@ def _error(command: str, root: RootModule, done: process.Completed, stream: Stre
     return TerraformError(
         f"{where} (exit code {done.code})", hint=_hint(details), details=tuple(details), marks=marks
     )
+
+
+def _crashed(command: str, root: RootModule, code: int, details: list[str]) -> TerraformError:
+    """Terraform or a provider crashed. What they said then is not shown, for a panic quotes the value that it met."""
+    left = (
+        "some of it may be done and not in the state, which may still be locked; "
+        if command == "apply"
+        else ""
+    )
+    return TerraformError(
+        f"terraform {command} crashed in {root.path} (exit code {code}): a fault of Terraform or of a provider",
+        hint=f"{left}run `orch plan` to see where it stands; `terraform plan` in that folder shows all of a crash, for a"
+        " report to its authors, but may show secrets with it",
+        details=tuple(details),
+    )
+
+
+def _frames(said: str) -> list[str]:
+    """Where a crash happened: functions of its stack, without their arguments."""
+    return [f"in {frame[1]}" for frame in itertools.islice(_FRAME.finditer(said), _SHOWN_FRAMES)]
 
 
 def _locked(root: RootModule, error: Diagnostic) -> StateLockedError:

@@ -2,6 +2,7 @@
 
 The stream holds no attribute values; provisioner output does, and is dropped with the snippets of diagnostics. What is left
 goes through the nets of masking.py all the same: a provider's error quotes what AWS answered, and an address the keys of a map.
+What is said before there is a plan is kept until the plan tells what is secret.
 Format: https://developer.hashicorp.com/terraform/internals/machine-readable-ui
 """
 
@@ -48,15 +49,30 @@ class Diagnostic:
 
 @dataclass
 class Stream:
-    """Takes the lines of one command and holds what it said: errors, raw lines that were no JSON, and outputs. Of these only
-    the outputs, which Terraform says are open, have not gone through the nets.
+    """Takes the lines of one command and holds what it said: errors, warnings, raw lines that were no JSON, and outputs. Of
+    these only the outputs, which Terraform says are open, do not go through the nets. The others do when they are asked for:
+    until then `nets` may be replaced by nets that know more.
     """
 
     emit: Emit
     nets: Nets = field(default_factory=Nets)
-    errors: list[Diagnostic] = field(default_factory=list)
-    raw: list[str] = field(default_factory=list)
     outputs: dict[str, object] = field(default_factory=dict)
+    _diagnostics: list[Mapping[str, Any]] = field(default_factory=list, repr=False)
+    _raw: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [found for found in self._decoded() if found.severity == "error"]
+
+    @property
+    def raw(self) -> list[str]:
+        return [self.nets.text(line) for line in self._raw]
+
+    def warn(self) -> None:
+        """Emits the warnings. Terraform, too, says them only when all is done."""
+        for found in self._decoded():
+            if found.severity != "error":
+                self.emit(Warned("\n".join(found.lines())))
 
     def take(self, line: str) -> None:
         """One line of stdout. Lines that are not JSON (a panic, a wrapper's text) are kept as raw."""
@@ -66,13 +82,13 @@ class Stream:
             message = None
         if not isinstance(message, dict):
             if line.strip():
-                self.raw.append(self.nets.text(line))
+                self._raw.append(line)
             return
         kind = message.get("type")
         if kind in _STATES:
             self._resource(kind, message.get("hook", {}))
         elif kind == "diagnostic":
-            self._diagnostic(message.get("diagnostic", {}))
+            self._diagnostics.append(message.get("diagnostic", {}))
         elif kind == "outputs":
             self.outputs = {
                 name: output["value"]
@@ -92,23 +108,21 @@ class Stream:
             )
         )
 
-    def _diagnostic(self, data: Mapping[str, Any]) -> None:
-        diagnostic = _decode(data, self.nets)
-        if diagnostic.severity == "error":
-            self.errors.append(diagnostic)
-        else:
-            self.emit(Warned("\n".join(diagnostic.lines())))
+    def _decoded(self) -> list[Diagnostic]:
+        return [_decode(data, self.nets) for data in self._diagnostics]
 
 
 def _decode(data: Mapping[str, Any], nets: Nets) -> Diagnostic:
     place = ""
     if isinstance(location := data.get("range"), dict):
         place = f"{location.get('filename', '')}:{location.get('start', {}).get('line', '')}"
+    address = str(data.get("address", "") or "")
+    around = nets.at(address)
     return Diagnostic(
         severity=str(data.get("severity", "error")),
         # As one text each: a secret may have several lines.
-        summary=nets.text(str(data.get("summary", ""))),
-        detail=nets.text(_PROVISIONER_OUTPUT.sub(r"\1 (not shown)", str(data.get("detail", "")))),
-        address=nets.address(str(data.get("address", "") or "")),
+        summary=around.text(str(data.get("summary", ""))),
+        detail=around.text(_PROVISIONER_OUTPUT.sub(r"\1 (not shown)", str(data.get("detail", "")))),
+        address=nets.address(address),
         place=nets.text(place),
     )
