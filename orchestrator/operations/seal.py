@@ -130,9 +130,11 @@ def open_(prepared: Prepared, sealing: Sealing, *, commit: str) -> SavedPlan:
         found = _find(prepared, sealing, commit)
         step.detail = str(found)
         if found.refusals and compare.is_stale_only(found.refusals):
-            return _equivalent(
-                prepared, found.content, sealing, found.refused(changed_at=_state_changed(sealing, found))
-            )
+            refused = found.refused(changed_at=_state_changed(sealing, found))
+            if sealing.environment.seal.equivalent == "allow":
+                return _equivalent(prepared, found.content, sealing, refused)
+            # Refused before Terraform plans anything.
+            raise refused
         if found.refusals:
             raise found.refused()
     return runner.restore(prepared.root, found.content)
@@ -257,7 +259,7 @@ def _state_changed(sealing: Sealing, found: _Found) -> datetime | None:
 
 
 def _equivalent(prepared: Prepared, content: bytes, sealing: Sealing, refused: BundleError) -> SavedPlan:
-    """A new plan in place of a stale one, where the environment allows it and both come to the same. Raises `refused`."""
+    """A new plan in place of a stale one, when both come to the same. Raises `refused`, with what they differ in."""
     reviewed = runner.restore(prepared.root, content)
     try:
         fresh = runner.plan(prepared.root, sealing.steps.emit)
@@ -277,7 +279,7 @@ def _equivalent(prepared: Prepared, content: bytes, sealing: Sealing, refused: B
         )
     finally:
         reviewed.discard()
-    if not different and sealing.environment.seal.equivalent == "allow":
+    if not different:
         sealing.steps.emit(
             Warned(
                 "the sealed plan is stale, and a new plan comes to the same changes: the new one is applied",
@@ -286,11 +288,7 @@ def _equivalent(prepared: Prepared, content: bytes, sealing: Sealing, refused: B
         )
         return fresh
     fresh.discard()
-    comes_to = different or ("a new plan comes to the same changes",)
-    hint = refused.hint
-    if not different:
-        hint = f'plan and seal again, or set equivalent = "allow" in [environments.{sealing.environment.name}.seal]'
-    raise BundleError(refused.message, details=(*refused.details, *comes_to), hint=hint) from refused
+    raise BundleError(refused.message, details=(*refused.details, *different), hint=refused.hint) from refused
 
 
 def _subject(

@@ -108,9 +108,7 @@ class Teller:
 
         def change(max_bytes: int) -> Callable[[str], str]:
             def merged(body: str) -> str:
-                for row in rows:
-                    body = markdown.merge(body, row, max_bytes=max_bytes).body
-                return body
+                return markdown.merge(body, *rows, max_bytes=max_bytes).body
 
             return merged
 
@@ -231,6 +229,7 @@ def planned_row(
     error: OrchError | None,
     shut: Sequence[tuple[str, str]],
     bundle: str = "",
+    images: tuple[ServiceImage, ...] = (),
 ) -> Row:
     """The row of an environment that was planned, or could not be. `shut` are gates as (rule, sentence)."""
     if plan is None:
@@ -251,6 +250,7 @@ def planned_row(
         State.REFUSED if shut else State.PLANNED,
         plan=plan,
         gates=tuple(f"{rule}: {sentence}" for rule, sentence in shut),
+        images=images,
         next_step=next_step,
         bundle=bundle,
         position=position,

@@ -83,7 +83,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class ServiceImage:
-    """What a service runs and what it is to run, each `repository@digest`, empty for none; `verdict` once it was rolled out."""
+    """What a service runs and what it is to run, each `repository@digest`, empty for none; `verdict` once it was rolled out.
+
+    What is to run may be `repository:tag`: an image that is not built yet.
+    """
 
     service: str
     running: str

@@ -31,7 +31,7 @@ from orchestrator.report.escapes import (
     plain,
     prose,
 )
-from orchestrator.report.plan_diff import ORDER, REASONS, Fit, fit, items_of, size_bytes
+from orchestrator.report.plan_diff import ORDER, REASONS, Fit, by_its_ends, fit, items_of, size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,6 +42,8 @@ COMMENT_BYTES = 60_000
 SUMMARY_BYTES = 1_000_000
 _LEAST_BYTES = 4_000
 _MOST_DANGERS = 200
+# So that a line on each of the 200 fits into a comment, whatever their addresses are.
+_ADDRESS_BYTES = 200
 _MOST_WIDENINGS = 50
 _NONE = "\N{EN DASH}"
 _SOLID = "\N{NO-BREAK SPACE}"  # keeps a narrow column of the table in one piece
@@ -64,24 +66,25 @@ def comment(board: Board, *, max_bytes: int = COMMENT_BYTES) -> Rendered:
     return _assemble(entries, {"schema": board.schema}, max_bytes, note=board.note)
 
 
-def merge(old_body: str, row: Row, *, max_bytes: int = COMMENT_BYTES) -> Rendered:
-    """The comment with one environment's row put in, all others kept as they stand, also those that a newer orch wrote.
+def merge(old_body: str, *rows: Row, max_bytes: int = COMMENT_BYTES) -> Rendered:
+    """The comment with the rows of some environments put in, all others kept as they stand, also those that a newer orch wrote.
 
     The same twice is the same once, and rows of different environments may come in any order; a row of an older run changes
     nothing. A row without numbers of its own keeps those of the comment when it is of the same commit, and while it is being
     applied also its diff. A body that is no board begins a new one.
     """
     old_body = old_body.encode("utf-8", "replace").decode()
-    parts = boards.parse(old_body)
-    name = boards.key(row.environment)
-    old = next((part for part in parts if part.environment == name), None)
-    if old is not None and boards.sequence(old) > row.sequence:
+    parts = {part.environment: part for part in boards.parse(old_body)}
+    mine = {}
+    for row in rows:
+        name = boards.key(row.environment)
+        old = parts.get(name)
+        if old is None or boards.sequence(old) <= row.sequence:
+            mine[name] = _merged(old, row)
+    if not mine:
         return Rendered(old_body, ())
-    mine = _merged(old, row)
-    entries = [mine if part.environment == name else _kept(part) for part in parts]
-    if old is None:
-        entries.append(mine)
-    return _assemble(entries, boards.head(old_body), max_bytes)
+    entries = [mine.pop(name) if name in mine else _kept(part) for name, part in parts.items()]
+    return _assemble([*entries, *mine.values()], boards.head(old_body), max_bytes)
 
 
 def summary(board: Board, *, max_bytes: int = SUMMARY_BYTES) -> str:
@@ -110,7 +113,9 @@ def _merged(old: boards.Part | None, row: Row) -> _Entry:
     if row.state is not State.APPLYING:
         return mine
     kept = _kept(old)
-    return dataclasses.replace(mine, alerts=kept.alerts, section=kept.section)
+    return dataclasses.replace(
+        mine, alerts=kept.alerts, section=kept.section, is_kept=True, is_gone=kept.is_gone
+    )
 
 
 # --- what is cut -----------------------------------------------------------------------------------------------------------
@@ -161,6 +166,8 @@ class _Entry:
     alerts: tuple[_Alert, ...]
     section: Fit
     others: tuple[boards.Block, ...] = ()
+    is_kept: bool = False
+    is_gone: bool = False
 
 
 def _assemble(
@@ -238,25 +245,88 @@ def _alerts(
     return texts, left - size, cut
 
 
+@dataclass(frozen=True)
+class _Block:
+    """What asks for room below the table. `is_kept`: it stands in the comment already, and can only stay or go; `is_gone`: of
+    that, only the line that says where to look is left, and its own job may want to put it back.
+    """
+
+    environment: str
+    kind: str
+    meta: Mapping[str, object]
+    fit: Fit
+    is_kept: bool
+    is_gone: bool = False
+
+    def taken(self, budget: int, *, is_marked: bool) -> tuple[str, int, bool]:
+        """What fits into so many bytes, what it takes of them, and whether that is all."""
+        frame = size_bytes(_marked(self.kind, self.meta, [""], is_marked=is_marked)) + 2
+        text, is_whole = self.fit(max(0, budget - frame))
+        marked = _marked(self.kind, self.meta, [text], is_marked=is_marked) if text else ""
+        return marked, size_bytes(marked) + 2 if text else 0, is_whole
+
+
 def _sections(entries: list[_Entry], left: int, *, is_marked: bool) -> tuple[list[str], set[str]]:
-    """What small ones leave of their equal share goes to the large ones."""
-    asking: list[tuple[str, str, Mapping[str, object], Fit]] = []
-    for entry in entries:
-        asking.append((entry.environment, "section", {"environment": entry.environment}, entry.section))
-        asking += [(entry.environment, block.kind, block.meta, _whole(block.text)) for block in entry.others]
+    """What the comment holds, as far as `_staying` lets it; of the rest, what small ones leave of an equal share goes to the
+    large ones.
+    """
+    asking = [block for entry in entries for block in _asking(entry)]
+    at_most = [block.taken(left, is_marked=is_marked) for block in asking]
+    sizes = [size for _, size, _ in at_most]
+    gone = {
+        place
+        for place, (block, (*_, is_whole)) in enumerate(zip(asking, at_most, strict=True))
+        if block.is_gone or not is_whole
+    }
+    kept = _staying(asking, sizes, gone, left, is_marked=is_marked)
     texts: dict[int, str] = {}
     cut: set[str] = set()
-    wanted = sorted(range(len(asking)), key=lambda place: size_bytes(asking[place][3](left)[0]))
-    for number, place in enumerate(wanted):
-        environment, kind, meta, fit = asking[place]
-        frame = size_bytes(_marked(kind, meta, [""], is_marked=is_marked)) + 2
-        text, is_whole = fit(max(0, left // (len(wanted) - number) - frame))
+
+    def take(place: int, budget: int) -> int:
+        texts[place], size, is_whole = asking[place].taken(budget, is_marked=is_marked)
         if not is_whole:
-            cut.add(environment)
-        if text:
-            texts[place] = _marked(kind, meta, [text], is_marked=is_marked)
-            left -= size_bytes(texts[place]) + 2
-    return [texts[place] for place in sorted(texts)], cut
+            cut.add(asking[place].environment)
+        return size
+
+    for place, budget in kept.items():
+        take(place, min(budget, sizes[place]))
+    left -= sum(kept.values())
+    wanted = sorted((place for place in range(len(asking)) if place not in kept), key=sizes.__getitem__)
+    for number, place in enumerate(wanted):
+        left -= take(place, left // (len(wanted) - number))
+    return [texts[place] for place in sorted(texts) if texts[place]], cut
+
+
+def _staying(
+    asking: list[_Block], sizes: list[int], gone: set[int], left: int, *, is_marked: bool
+) -> dict[int, int]:
+    """The room of each block that the comment holds. All of them stay whole, unless new ones would have to show less for it than
+    an equal share holds: then the largest goes, and its share stays free for its own job, which puts it back.
+
+    So environments that are all too large come to rest, in whatever order their jobs merge them and look again: once each has
+    its share, nobody makes way any more. Without it, they would take turns for as long as their jobs look.
+    """
+    share = left // max(1, sum(map(bool, sizes)))
+    needed = sum(block.taken(share, is_marked=is_marked)[1] for block in asking if not block.is_kept)
+    kept = {
+        place: max(share, sizes[place]) if place in gone else sizes[place]
+        for place, block in enumerate(asking)
+        if block.is_kept
+    }
+    for place in sorted(kept, key=kept.__getitem__, reverse=True):
+        if left - sum(kept.values()) < needed:
+            kept[place] = min(kept[place], share)
+    return kept
+
+
+def _asking(entry: _Entry) -> list[_Block]:
+    meta = {"environment": entry.environment}
+    section = _Block(entry.environment, "section", meta, entry.section, entry.is_kept, is_gone=entry.is_gone)
+    others = (
+        _Block(entry.environment, block.kind, block.meta, _whole(block.text), is_kept=True)
+        for block in entry.others
+    )
+    return [section, *others]
 
 
 def _whole(text: str) -> Fit:
@@ -298,6 +368,8 @@ def _kept(part: boards.Part) -> _Entry:
         alerts=alerts,
         section=_fitting(section, row, _in_summary) if section else _whole(""),
         others=tuple(block for block in part.blocks if block.kind not in {*_ALERTS, "section"}),
+        is_kept=True,
+        is_gone=section.endswith(_pointer(row, _in_summary)),
     )
 
 
@@ -417,18 +489,24 @@ def _image(image: boards.ServiceImage) -> str:
         return f"{icon} {code(wanted)}, {image.verdict}" + (f"; before: {code(running)}" if running else "")
     if not wanted or image.running == image.wanted:
         return f"{code(running)}, stays" if running else "none"
-    return f"{code(running) if running else 'none'}{_SOLID}→ {code(wanted)}"
+    arrow = f"{code(running) if running else 'none'}{_SOLID}→ {code(wanted)}"
+    return arrow if "@" in image.wanted else f"{arrow}, to be built"
 
 
 def _short(image: str, other: str) -> str:
-    """The digest's first eight digits; with the repository's name when the two are of different ones."""
-    repository, _, digest = image.partition("@")
-    short = digest.removeprefix("sha256:")[:8] or repository.rpartition("/")[2]
-    return (
-        f"{repository.rpartition('/')[2]}@{short}"
-        if digest and other and other.partition("@")[0] != repository
-        else short
-    )
+    """The digest's first eight digits, else the tag's twelve; with the repository's name when the two are of different ones."""
+    repository, name, version = _parts(image)
+    if not version:
+        return name
+    return f"{name}@{version}" if other and _parts(other)[0] != repository else version
+
+
+def _parts(image: str) -> tuple[str, str, str]:
+    """The repository, its last name, and the beginning of the digest or the tag."""
+    place, _, digest = image.partition("@")
+    name, _, tag = place.rpartition("/")[2].partition(":")
+    repository = place.removesuffix(f":{tag}") if tag else place
+    return repository, name, digest.removeprefix("sha256:")[:8] or tag[:12]
 
 
 def _gates_cell(row: Row) -> str:
@@ -478,7 +556,7 @@ def _row_alerts(row: Row, plan: Plan, place: _Place) -> Iterable[_Alert]:
         label = "CAUTION" if real or plan.undeletable else "NOTE"
         yield _Alert("danger", name, label, f"{intro}:", tuple(items), len(items), place(row))
     if plan.widenings:
-        items = [f"> - {code(address)}: {prose(text)}" for address, text in plan.widenings]
+        items = [f"> - {_address(address)}: {prose(text)}" for address, text in plan.widenings]
         yield _Alert(
             "widening", name, "WARNING", f"{bold} gives more rights:", tuple(items), len(items), place(row)
         )
@@ -493,7 +571,7 @@ def _is_harmless(change: Change) -> bool:
 
 def _loss(change: Change) -> str:
     if _is_harmless(change):
-        return f"replaces {code(change.address)}: a new revision; with `skip_destroy` the old one stays"
+        return f"replaces {_address(change.address)}: a new revision; with `skip_destroy` the old one stays"
     forcing = [detail.label for detail in change.details if detail.forces_replacement]
     if forcing:
         shown = ", ".join(code(label, 80) for label in forcing[:3])
@@ -501,7 +579,11 @@ def _loss(change: Change) -> str:
     else:
         why = f": {plain(REASONS.get(change.reason, change.reason), 100)}" if change.reason else ""
     verb = "destroys" if change.action is Action.DELETE else "replaces"
-    return f"{verb} {code(change.address)}{why}"
+    return f"{verb} {_address(change.address)}{why}"
+
+
+def _address(address: str) -> str:
+    return code(by_its_ends(address, _ADDRESS_BYTES))
 
 
 # --- the section --------------------------------------------------------------------------------------------------------------

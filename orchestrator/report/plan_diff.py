@@ -68,6 +68,15 @@ def size_bytes(text: str) -> int:
     return len(text.encode())
 
 
+def by_its_ends(address: str, most_bytes: int) -> str:
+    """An address on one line. What tells the instances of a resource apart stands at its end, so a long one loses its middle."""
+    shown = clean(address, max(len(address), 1))
+    if size_bytes(shown) <= most_bytes:
+        return shown
+    data, half = shown.encode(), (most_bytes - size_bytes("…")) // 2
+    return f"{data[:half].decode(errors='ignore')}…{data[-half:].decode(errors='ignore')}"
+
+
 class _Form(enum.IntEnum):
     """How much of a resource is shown. What is still too long loses attributes, then lines, last to first."""
 
@@ -143,7 +152,7 @@ def _item(group: str, change: Change) -> Item:
     words += [f"was {change.previous_address}"] if change.previous_address else []
     words += [f"import of {change.import_id}"] if change.import_id else []
     note = f" ({clean('; '.join(words), 300)})" if words else ""
-    line = f"{_SYMBOLS[change.action]} {clean(change.address, 300)}: {change.action}{note}"
+    line = f"{_SYMBOLS[change.action]} {by_its_ends(change.address, 300)}: {change.action}{note}"
     kind = f"drift of {change.type}" if group else change.type or "resource"
     return Item(group, kind, line, change.details, change.action is Action.CREATE)
 

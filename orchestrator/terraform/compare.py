@@ -80,7 +80,10 @@ def refused(manifest: Manifest, refusals: tuple[Refusal, ...]) -> BundleError:
     reasons = "1 reason" if len(refusals) == 1 else f"{len(refusals)} reasons"
     hint = f"plan it again: `orch plan --env {subject.environment} --seal`, and have that one reviewed"
     if is_stale_only(refusals):
-        hint += "; if it was its own apply that failed half way, go on with --resume"
+        hint += (
+            "; if it was its own apply that failed half way, go on with --resume; to let a new plan take its place when it comes to"
+            f' the same changes, set equivalent = "allow" in [environments.{subject.environment}.seal]'
+        )
     return BundleError(
         f"the sealed plan of commit {subject.head_commit[:12]} for environment `{subject.environment}` is refused for {reasons};"
         " nothing was changed",

@@ -28,7 +28,8 @@ _ACTIONS = {
     ("create", "delete"): Action.REPLACE,
     ("create", "forget"): Action.REPLACE,
 }
-_INDEX = re.compile(r"\[[^\]]*\]")
+# A key of for_each is quoted, and may hold brackets itself.
+_INDEX = re.compile(r'\[(?:[0-9]+|"(?:[^"\\]|\\.)*")\]')
 # Attributes that the module hands to orch (`ignore_changes`): their changes are releases, not drift.
 _OWNED_BY_ORCH = {"aws_ecs_service": frozenset({"task_definition", "desired_count"})}
 # What one resource may say; a policy of a hundred statements is read elsewhere.

@@ -19,6 +19,7 @@ import itertools
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -121,10 +122,10 @@ class Deployment:
 
 @dataclass
 class GitHub:
-    """The state, and what was asked. `next_answers` go out first, in order, to calls of their kind: `PUT /environments`.
-    Of the next `lost_answers` POSTs what they do is done, and a proxy's error is answered. `before` holds, by kind of call too,
-    what happens just before the next such call is performed: another job, say. `user` is whose the token is, and
-    `graphql_is_open` whether it may ask so.
+    """The state, and what was asked, and when. `next_answers` go out first, in order, to calls of their kind: `PUT
+    /environments`; such a call, too, must be as described. Of the next `lost_answers` POSTs what they do is done, and a
+    proxy's error is answered. `before` holds, by kind of call too, what happens just before the next such call is performed:
+    another job, say. `user` is whose the token is, and `graphql_is_open` whether it may ask so.
     """
 
     name: str = "acme/shop"
@@ -140,6 +141,7 @@ class GitHub:
     variables: dict[str, str] = field(default_factory=dict)
     next_answers: dict[str, list[Answer]] = field(default_factory=dict)
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     url: str = ""
@@ -195,14 +197,15 @@ class GitHub:
     ) -> Answer:
         self.calls.append((verb, path.partition(f"/repos/{self.name}")[2] or path, body))
         self.headers.append(headers)
-        scripted = _next(self.next_answers, verb, path)
+        self.times_s.append(time.monotonic())
+        found = _operation(verb, path.removeprefix(self.prefix))
+        scripted = self._scripted(verb, path, query, body, found)
         if scripted is not None:
             return scripted
         if headers.get("authorization") != f"token {TOKEN}":
             return _refusal(401, "Bad credentials")
         if verb == "POST" and path == f"{self.prefix.removesuffix('/v3')}/graphql":
             return self._viewer(body)
-        found = _operation(verb, path.removeprefix(self.prefix))
         if found is None or not path.startswith(self.prefix):
             return _refusal(404, "Not Found")
         template, parameters = found
@@ -229,6 +232,15 @@ class GitHub:
         if verb == "POST" and self.lost_answers:
             self.lost_answers -= 1
             return Answer(502, b"<html>Bad Gateway</html>", {"Content-Type": "text/html"})
+        return answer
+
+    def _scripted(
+        self, verb: str, path: str, query: dict[str, str], body: Any, found: tuple[str, dict[str, str]] | None
+    ) -> Answer | None:
+        answer: Answer | None = _next(self.next_answers, verb, path)
+        if answer is not None and found is not None:
+            operation = DESCRIPTION["paths"][found[0]][verb.lower()]
+            self._validate_request(f"{verb} {path}", operation, query, body)
         return answer
 
     def _validate_request(

@@ -93,15 +93,20 @@ def parse(body):
 
 
 def structure(body):
-    """The kinds of blocks in their order, after a check that nothing within them is live but what is orch's own."""
+    """The kinds of blocks in their order, with the number of a diff's lines, after a check that nothing within them is live
+    but what is orch's own.
+    """
     blocks = []
     for token in parse(body):
         blocks.append(f"{token.type} {token.tag}")
+        if token.type == "fence" and token.info == "diff":
+            blocks[-1] += f" of {len(token.content.splitlines())} lines"
         if token.type == "html_block":
             lines = [line for line in token.content.split("\n") if line]
             assert all(BLOCK_HTML.fullmatch(line) for line in lines), token.content
             assert not LIVE.search(unescape(re.sub("<!--.*?-->", "", token.content))), token.content
             blocks[-1] += ", ".join(re.sub(r"\{.*\}|<b>.*</b>", "", line) for line in lines)
+        before = ""
         for inline in token.children or ():
             if inline.type in {"hardbreak", "softbreak"}:
                 continue
@@ -112,7 +117,22 @@ def structure(body):
                 assert INLINE_HTML.fullmatch(inline.content), inline.content
             if inline.type == "text":
                 assert not LIVE.search(inline.content), inline.content
+                # The parser knows no formulas; in a span of its own, a dollar begins none.
+                assert "$" not in inline.content or (before, inline.content) == ("<span>", "$"), (
+                    inline.content
+                )
+            before = inline.content
     return blocks
+
+
+def codes_in_lists(body):
+    """What stands as code in lists, item by item: the addresses of what is lost, and why."""
+    found, depth = [], 0
+    for token in parse(body):
+        depth += {"list_item_open": 1, "list_item_close": -1}.get(token.type, 0)
+        if depth and token.type == "inline":
+            found.append([inline.content for inline in token.children if inline.type == "code_inline"])
+    return found
 
 
 def everywhere(text, environment=None, **fields):
@@ -158,17 +178,35 @@ def everywhere(text, environment=None, **fields):
     return Row(text if environment is None else environment, **(given | fields))
 
 
-def check_as_if_it_were(text, safe="safe"):
-    """A comment with this text everywhere has the structure of one with a word everywhere."""
+def assert_intact(body, tame, text):
+    """One body has the structure of the other, which has the word `safe` in the place of the text."""
+    assert structure(body) == structure(tame)
+    assert not UNSEEN.search(body)
+    body.encode()
+    table = next(chunk for chunk in body.split("\n\n") if chunk.startswith("| environment"))
+    for line in table.split("\n"):
+        assert len(re.split(r"(?<!\\)\|", line)) == 9, line
+    beginning = escapes.clean(text)[:5]
+    if beginning.strip():
+        # Where a word is code, the text is as a whole; sentences of orch's own may make more of what has backticks.
+        for codes, tame_codes in zip(codes_in_lists(body), codes_in_lists(tame), strict=True):
+            whole = sum(code.startswith(beginning) for code in codes)
+            assert whole >= sum(code == "safe" for code in tame_codes), codes
+
+
+def comment_and_summary(text, safe="safe"):
+    """A comment and a summary with this text everywhere, each with the one that has a word everywhere."""
     rows = (everywhere(text), everywhere(text, "prod", position=1))
     tame = (everywhere(safe), everywhere(safe, "prod", position=1))
     for render in (lambda shown: markdown.comment(shown, max_bytes=10**7).body, markdown.summary):
-        body = render(Board(text, RUN, rows, note=text))
-        assert structure(body) == structure(render(Board(safe, RUN, tame, note=safe)))
-        assert not UNSEEN.search(body)
-        table = next(chunk for chunk in body.split("\n\n") if chunk.startswith("| environment"))
-        for line in table.split("\n"):
-            assert len(re.split(r"(?<!\\)\|", line)) == 9, line
+        yield render(Board(text, RUN, rows, note=text)), render(Board(safe, RUN, tame, note=safe))
+
+
+def check_as_if_it_were(text):
+    """A comment with this text everywhere has the structure of one with a word everywhere."""
+    for body, tame in comment_and_summary(text):
+        assert_intact(body, tame, text)
+    rows = (everywhere(text), everywhere(text, "prod", position=1))
     return markdown.comment(Board(text, RUN, rows, note=text))
 
 
@@ -179,6 +217,24 @@ def test_a_hostile_text_leaves_the_structure_intact(name):
     parts = board.parse(rendered.body)
     assert [part.environment for part in parts] == [board.key(HOSTILE[name]), "prod"]
     assert {block.kind for part in parts for block in part.blocks} == {"danger", "widening", "section"}
+
+
+# Texts that a comment without escapes would survive, too: they are about its size, about parsers other than Markdown's, or
+# about being shown at all.
+HARMLESS = {"very long", "very long word", "right to left", "no-break spaces", "json"}
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name not in HARMLESS])
+def test_without_escapes_a_hostile_text_would_be_noticed(name):
+    """The counter-test: the same check, on the same comment with the text put in as it is."""
+    for _body, tame in comment_and_summary(HOSTILE[name]):
+        with pytest.raises((AssertionError, UnicodeEncodeError)):
+            assert_intact(tame.replace("safe", HOSTILE[name]), tame, HOSTILE[name])
+
+
+def test_forty_of_the_texts_are_hostile():
+    texts = {text for name, text in HOSTILE.items() if name not in HARMLESS}
+    assert len(texts) >= 40
 
 
 def test_forty_hostile_keys_and_values_in_one_plan():
@@ -355,6 +411,60 @@ def test_five_thousand_changes_name_two_hundred_destroys_and_count_the_rest():
     structure(rendered.body)
 
 
+@pytest.mark.parametrize(
+    ("names", "key", "is_whole"),
+    [
+        (("prod",), "k" * 110, True),
+        (("prod",), "k" * 2_000, False),
+        (("prod",), "あ" * 300, False),
+        (("dev", "staging", "prod", "demo"), "k" * 110, True),
+        (("dev", "staging", "prod", "demo"), "ü" * 300, False),
+    ],
+    ids=["long", "longer than a line", "three bytes a character", "in four environments", "and longer there"],
+)
+def test_each_of_two_hundred_destroys_among_five_thousand_changes_is_named(names, key, is_whole):
+    """Whole where there is room for 200, else by both ends: instances of one resource differ at the end of their addresses."""
+    lost = [
+        f'module.environment.module.service["payments"].aws_cloudwatch_metric_alarm.this["{key}{index:03}"]'
+        for index in range(200)
+    ]
+    share = 200 // len(names)
+    rows = [
+        Row(
+            name,
+            State.PLANNED,
+            plan=plan(
+                [
+                    *many(3_000 // len(names), Action.CREATE, "aws_s3_bucket"),
+                    *many(1_800 // len(names), Action.UPDATE),
+                    *(
+                        # The longest reason that there is.
+                        Change(address, Action.DELETE, reason="delete_because_no_move_target")
+                        for address in lost[position * share : (position + 1) * share]
+                    ),
+                ]
+            ),
+            position=position,
+            commit=COMMIT,
+            run_url=RUN,
+        )
+        for position, name in enumerate(names)
+    ]
+    assert sum(len(row.plan.changes) for row in rows) == 5_000
+    merged = ""
+    for row in rows:
+        merged = markdown.merge(merged, row).body
+    for body in (markdown.comment(Board(COMMIT, RUN, tuple(rows))).body, merged):
+        assert len(body.encode()) <= 60_000
+        structure(body)
+        named = [codes[0] for codes in codes_in_lists(body)]
+        assert len(set(named)) == 200
+        for name, address in zip(named, lost, strict=True):
+            start, cut, end = name.partition("…")
+            assert (not cut) is is_whole
+            assert address == name or (address.startswith(start) and address.endswith(end) and end)
+
+
 def test_three_environments_of_four_hundred_changes_share_the_room():
     rows = tuple(
         Row(name, State.PLANNED, plan=plan(many(400, Action.UPDATE)), position=place)
@@ -371,6 +481,56 @@ def test_three_environments_of_four_hundred_changes_share_the_room():
     assert mixed.overflow == ("staging", "prod")
     assert mixed.body.split("<details>")[1].count("attribute_2") == 4
     assert len(mixed.body.encode()) > 55_000
+
+
+LARGE = {
+    "two": [(330, 6), (339, 6)],
+    "three": [(330, 6), (339, 6), (320, 6)],
+    "many attributes": [(60, 30), (80, 30), (100, 30)],
+    "one small, three large": [(3, 2), (300, 6), (130, 9), (430, 1)],
+    "five": [(130, 6), (131, 6), (132, 6), (133, 6), (134, 6)],
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_jobs_whose_plans_do_not_fit_together_come_to_rest(case):
+    """Each job merges its row, and again whenever it finds the comment changed: that must end, and with a share for each."""
+    rows = [
+        Row(
+            f"env-{position}",
+            State.PLANNED,
+            plan=plan(
+                [
+                    *many(number, Action.CREATE, details=details),
+                    *many(number // 9, Action.DELETE),
+                    *many(number // 9, Action.UPDATE, details=details, size=90),
+                ]
+            ),
+            position=position,
+            commit=COMMIT,
+            run_url=RUN,
+        )
+        for position, (number, details) in enumerate(LARGE[case])
+    ]
+    # All at once, as `orch plan --all` does, they lie as on a new board.
+    together = markdown.merge("", *rows, max_bytes=20_000).body
+    assert together == markdown.comment(Board("", "", tuple(rows)), max_bytes=20_000).body
+    assert markdown.merge(together, *rows, max_bytes=20_000).body == together
+    body, rounds = "", 0
+    while any(markdown.merge(body, row, max_bytes=20_000).body != body for row in rows):
+        rounds += 1
+        assert rounds <= 3
+        for row in rows:
+            body = markdown.merge(body, row, max_bytes=20_000).body
+    assert len(body.encode()) <= 20_000
+    structure(body)
+    sizes = [
+        len(block.text) for part in board.parse(body) for block in part.blocks if block.kind == "section"
+    ]
+    assert len(sizes) == len(rows)
+    assert min(size for size, (number, _) in zip(sizes, LARGE[case], strict=True) if number > 3) > 0.5 * max(
+        sizes
+    )
 
 
 def test_the_ladder_drops_attributes_of_creates_then_long_values_then_all_attributes_then_lines():
@@ -524,7 +684,11 @@ def test_the_life_of_an_environment(state, verdict, cells):
         (ServiceImage("web", WEB.running, WEB.running), "`11111111`, stays"),
         (ServiceImage("web", "", ""), "none"),
         (ServiceImage("web", "a/x@sha256:12", "b/y@sha256:34"), "`x@12`\u00a0→ `y@34`"),
-        (ServiceImage("web", "r/web:v1", "r/web:v2"), "`web:v1`\u00a0→ `web:v2`"),
+        (
+            ServiceImage("web", WEB.running, WEB.running.partition("@")[0] + ":0123456789abcdef"),
+            "`11111111`\u00a0→ `0123456789ab`, to be built",
+        ),
+        (ServiceImage("web", "", "r/web"), "none\u00a0→ `web`, to be built"),
     ],
 )
 def test_images(image, shown):
