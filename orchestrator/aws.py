@@ -7,9 +7,11 @@ Touches: the network, and whatever botocore's credential chain reads.
 
 from __future__ import annotations
 
+import random
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import AwsError, PreconditionError
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sts import STSClient
 
-_MAX_ATTEMPTS = 5
+# botocore counts the retries here, not the first attempt.
+_MAX_RETRIES = 5
+_LONGEST_BACKOFF_S = 20.0
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
 # Explicit credentials are used as they are: a profile that AWS_PROFILE names must neither win nor have to exist. The tuple
@@ -46,7 +50,7 @@ class _Shared:
 
     session: boto3.Session | None = None
     identity: Identity | None = None
-    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    clients: dict[tuple[str, str, int], Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -73,6 +77,11 @@ class Aws:
         return self._client("ecs")  # type: ignore[no-any-return]  # one cache for all services
 
     @property
+    def ecs_once(self) -> ECSClient:
+        """A client that never tries again by itself: for calls that take effect twice when they are sent twice."""
+        return self._client("ecs", retries=0)  # type: ignore[no-any-return]
+
+    @property
     def ecr(self) -> ECRClient:
         return self._client("ecr")  # type: ignore[no-any-return]
 
@@ -84,6 +93,32 @@ class Aws:
     def kms(self) -> Any:
         """Untyped: who uses it names the two calls itself (terraform/bundle.py)."""
         return self._client("kms")
+
+    @property
+    def cloudwatch(self) -> Any:
+        """Untyped, as are those below of which few calls are used: who uses them names the calls itself."""
+        return self._client("cloudwatch")
+
+    @property
+    def autoscaling(self) -> Any:
+        """Application Auto Scaling."""
+        return self._client("application-autoscaling")
+
+    @property
+    def elbv2(self) -> Any:
+        return self._client("elbv2")
+
+    @property
+    def logs(self) -> Any:
+        return self._client("logs")
+
+    @property
+    def secretsmanager(self) -> Any:
+        return self._client("secretsmanager")
+
+    @property
+    def ssm(self) -> Any:
+        return self._client("ssm")
 
     @property
     def s3(self) -> S3Client:
@@ -126,14 +161,15 @@ class Aws:
             "AWS_SESSION_TOKEN": frozen.token or "",
         }
 
-    def _client(self, service: str) -> Any:
-        clients = self._shared.clients
+    def _client(self, service: str, *, retries: int = _MAX_RETRIES) -> Any:
+        clients, key = self._shared.clients, (service, self.role, retries)
         with self._shared.lock:
-            if (service, self.role) not in clients:
+            if key not in clients:
                 with translated(service):
-                    made = _make_client(self._connect(), service, self.environ, user_agent(self.role))
-                clients[service, self.role] = made
-            return clients[service, self.role]
+                    agent = user_agent(self.role)
+                    made = _make_client(self._connect(), service, self.environ, agent, retries=retries)
+                clients[key] = made
+            return clients[key]
 
     def _connect(self) -> boto3.Session:
         shared = self._shared
@@ -198,17 +234,51 @@ def _assume(session: boto3.Session, region: str, environ: Mapping[str, str], rol
     return boto3.Session(botocore_session=core, region_name=region)
 
 
-def _make_client(session: boto3.Session, service: str, environ: Mapping[str, str], agent: str) -> Any:
+def _make_client(
+    session: boto3.Session,
+    service: str,
+    environ: Mapping[str, str],
+    agent: str,
+    *,
+    retries: int = _MAX_RETRIES,
+) -> Any:
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "max_attempts": _MAX_ATTEMPTS},
+        retries={"mode": "standard", "max_attempts": retries},
         connect_timeout=_CONNECT_TIMEOUT_S,
         read_timeout=_READ_TIMEOUT_S,
         user_agent_extra=agent,
     )
     make: Any = session.client
-    return make(service, config=config, endpoint_url=_endpoint_url(service, environ))
+    client = make(service, config=config, endpoint_url=_endpoint_url(service, environ))
+    client.meta.events.register_first("needs-retry", partial(_again_when_cut, retries=retries))
+    return client
+
+
+def _again_when_cut(
+    response: Any,
+    operation: Any,
+    attempts: int,
+    request_dict: Mapping[str, Any],
+    *,
+    retries: int,
+    **_rest: Any,
+) -> float | None:
+    """How long to wait before asking again when an answer broke off on its way. botocore takes it for a whole one, and one that
+    cannot be parsed for an empty one: a service that is not listed would count as deleted.
+    """
+    if response is None or operation.has_streaming_output or request_dict.get("method") == "HEAD":
+        return None
+    answer = response[0]
+    length = answer.headers.get("content-length", "")
+    if not length.isdecimal() or "content-encoding" in answer.headers or int(length) == len(answer.content):
+        return None
+    if attempts > retries:
+        from botocore.exceptions import ConnectionClosedError
+
+        raise ConnectionClosedError(endpoint_url=answer.url)
+    return min(2.0 ** (attempts - 1), _LONGEST_BACKOFF_S) * random.random()  # noqa: S311 - jitter, not a secret
 
 
 def _endpoint_url(service: str, environ: Mapping[str, str]) -> str | None:
@@ -220,12 +290,13 @@ def _endpoint_url(service: str, environ: Mapping[str, str]) -> str | None:
 def translated(operation: str) -> Iterator[None]:
     """Turns botocore's exceptions into AwsError. `operation` is the IAM action, e.g. `ecs:UpdateService`."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
     except ClientError as error:
         raise _client_error(operation, error.response) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise _transport_error(operation, error) from error
 
 

@@ -35,6 +35,10 @@ class PreconditionError(OrchError):
     """Something outside orch is missing or not as expected; nothing was changed."""
 
 
+class NotAppliedError(PreconditionError):
+    """The environment has never been applied, or was destroyed: its state has no outputs."""
+
+
 class ToolMissingError(PreconditionError):
     """A program that orch needs is not on PATH, or its version does not fit."""
 
@@ -65,12 +69,49 @@ class StateLockedError(TerraformError):
     exit_code = 22
 
 
+class EnvironmentLockedError(OrchError):
+    """Another run, or a person, holds the lock of the environment, or has taken it from this run; `details` say who."""
+
+    exit_code = 22
+
+
 class ContractError(OrchError):
     """The root module's output `orch` is not what this version of orch reads."""
 
 
 class ImageError(OrchError):
     """Building, pushing or finding the image failed; `details` are the engine's last lines."""
+
+
+# Codes of AWS and kinds of botocore's exceptions: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+_THROTTLING = frozenset(
+    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+)
+_TRANSIENT = _THROTTLING | frozenset(
+    {
+        "ServerException",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalError",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "500",
+        "502",
+        "503",
+        "504",
+        "EndpointConnectionError",
+        "ConnectionClosedError",
+        "ConnectionError",
+        "ConnectTimeoutError",
+        "ReadTimeoutError",
+        "HTTPClientError",
+        "ProxyConnectionError",
+        "ResponseStreamingError",
+        "ResponseParserError",
+    }
+)
 
 
 class AwsError(OrchError):
@@ -81,6 +122,17 @@ class AwsError(OrchError):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.code = code
+
+    @property
+    def is_throttling(self) -> bool:
+        """Whether AWS asks for fewer calls."""
+        return self.code in _THROTTLING
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may work a little later; whether it took effect nobody knows."""
+        return self.code in _TRANSIENT
+
 
 
 class GitHubError(OrchError):
@@ -114,6 +166,14 @@ class BundleError(OrchError):
     """A sealed plan is not what is to be applied, or not as it was sealed; nothing was changed. `details` hold a reason a field."""
 
     exit_code = 21
+
+
+class TaskError(OrchError):
+    """A one-off task could not start; `details` say why, in ECS's words."""
+
+
+class PreDeployError(OrchError):
+    """The pre-deploy task of a service did not end with exit code 0; nothing was rolled out. `details` say how it ended."""
 
 
 class SandboxError(OrchError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.model import Plan, Release
+    from orchestrator.model import Plan, Release, TaskFailure
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,43 @@ class ServiceEvent:
 
 
 @dataclass(frozen=True)
+class TaskFailed:
+    """A task of our deployment failed."""
+
+    failure: TaskFailure
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line that a container wrote to its log in CloudWatch, without what looks like a credential; `at` is ISO 8601 in UTC."""
+
+    service: str
+    task_id: str
+    container: str
+    at: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """A one-off task moved on; `status` is ECS's, such as PENDING or RUNNING."""
+
+    service: str
+    task_id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class ScaleProgress:
+    """Counts of a service whose desired count was set, whenever they changed."""
+
+    service: str
+    running: int
+    pending: int
+    desired: int
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something the user should know, though the run goes on."""
 
@@ -130,6 +167,10 @@ Event = (
     | GateShut
     | RolloutProgress
     | ServiceEvent
+    | TaskFailed
+    | LogLine
+    | TaskProgress
+    | ScaleProgress
     | Warned
     | Released
 )

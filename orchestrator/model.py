@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +22,7 @@ class Verdict(enum.StrEnum):
     TIMED_OUT = "TIMED_OUT"
     CANCELLED = "CANCELLED"
     UNKNOWN = "UNKNOWN"
+    NOT_STARTED = "NOT_STARTED"
 
     @property
     def exit_code(self) -> int:
@@ -36,6 +38,8 @@ _EXIT_CODES = {
     Verdict.TIMED_OUT: 13,
     Verdict.CANCELLED: 14,
     Verdict.UNKNOWN: 15,
+    # Another service's verdict is the reason, and has the exit code that tells.
+    Verdict.NOT_STARTED: 1,
 }
 
 
@@ -181,6 +185,67 @@ class Drift:
         return bool(self.reverted or self.kept)
 
 
+class LockKind(enum.StrEnum):
+    """Who holds a lock: a run for as long as it goes on, a person until they take it away, Terraform (of its state), or nobody
+    who can be told.
+    """
+
+    RUN = "run"
+    MANUAL = "manual"
+    TERRAFORM = "terraform"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What keeps others from changing an environment.
+
+    `owner` is the ARN of an identity; `person` a user and host, or who started the workflow. Times are in UTC, as
+    `2026-07-01 10:22:05 UTC`: `acquired_at` by the holder's clock, `heartbeat_at` (when it was last renewed) and `expires_at` by
+    S3's. Without a lifetime it never ends by itself, and `expires_at` is empty.
+    """
+
+    environment: str
+    kind: LockKind
+    id: str
+    lifetime_s: float | None
+    owner: str = ""
+    person: str = ""
+    command: str = ""
+    run_url: str = ""
+    commit: str = ""
+    host: str = ""
+    pid: int = 0
+    reason: str = ""
+    acquired_at: str = ""
+    heartbeat_at: str = ""
+    expires_at: str = ""
+    is_expired: bool = False
+
+    @property
+    def holder(self) -> str:
+        """In a few words: `alice@laptop`, or the end of an ARN."""
+        return self.person or self.owner.partition("/")[2] or self.owner or "somebody"
+
+    @property
+    def line(self) -> str:
+        """`orch apply of alice@laptop, since 2026-07-01 10:22:05 UTC`."""
+        if self.kind is LockKind.UNKNOWN:
+            return "its lock is not one that this version of orch can read"
+        program = "terraform" if self.kind is LockKind.TERRAFORM else "orch"
+        since = f", since {self.acquired_at}" if self.acquired_at else ""
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{program} {self.command} of {self.holder}{since}{reason}"
+
+
+@dataclass(frozen=True)
+class Unlocked:
+    """An environment whose lock was removed; `was` is None when it had none."""
+
+    environment: str
+    was: Lock | None
+
+
 @dataclass(frozen=True)
 class Override:
     """A gate that somebody opened knowingly, and why."""
@@ -242,7 +307,9 @@ class Contract:
 
 @dataclass(frozen=True)
 class Rollout:
-    """How one service's rollout ended; `deployment_id` is empty when nothing had to be rolled out."""
+    """How one service's rollout ended; `deployment_id` is empty when nothing had to be rolled out. `began_at` is when ECS made
+    the deployment (ISO 8601), empty where it does not say.
+    """
 
     service: str
     verdict: Verdict
@@ -251,6 +318,81 @@ class Rollout:
     deployment_id: str
     running_count: int
     desired_count: int
+    failures: tuple[TaskFailure, ...] = ()
+    began_at: str = ""
+
+
+@dataclass(frozen=True)
+class ContainerExit:
+    """How one container of a stopped task ended. `exit_code` is None when it never started, or has not ended yet; `reason` is
+    ECS's.
+    """
+
+    name: str
+    exit_code: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a task failed, as far as it is known (ecs/causes.py). `advice` is a full sentence with the names filled in; a permanent
+    cause meets every later task of the same deployment too.
+    """
+
+    id: str
+    title: str
+    advice: str
+    is_permanent: bool
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """A task of our deployment that failed, with what there is to understand it. `task_id` is empty when ECS could not even place
+    one. `log_place` says where `log_lines` come from, and in words why there are none; `target_health` likewise.
+    """
+
+    service: str
+    task_id: str
+    deployment_id: str
+    stop_code: str
+    stopped_reason: str
+    stopped_at: str
+    containers: tuple[ContainerExit, ...] = ()
+    target_health: tuple[str, ...] = ()
+    log_place: str = ""
+    log_lines: tuple[str, ...] = ()
+    cause: Cause | None = None
+
+    @property
+    def culprit(self) -> ContainerExit | None:
+        """The container that made the task end, None when ECS or somebody stopped it. ECS does not say which it was: the one with
+        a reason, else one that failed by itself, for the others were told to stop (143) or killed (137) because of it.
+        """
+        if self.stop_code not in {"EssentialContainerExited", "TaskFailedToStart"}:
+            return None
+        likely = {137: 2, 0: 3, 143: 4, None: 5}
+        ranked = sorted(self.containers, key=lambda one: 0 if one.reason else likely.get(one.exit_code, 1))
+        return next(iter(ranked), None)
+
+    @property
+    def signature(self) -> str:
+        """Equal for two failures of the same kind: the container, its exit code and the cause; without a known cause the stop code
+        and its reason, in which ids, numbers and times do not count.
+        """
+        culprit = self.culprit
+        where = f"{culprit.name} {culprit.exit_code}" if culprit else ""
+        if self.cause is not None:
+            return f"{where} {self.cause.id}".strip()
+        reason = " ".join(dict.fromkeys([self.stopped_reason, culprit.reason if culprit else ""])).strip()
+        return f"{where} {self.stop_code} {_WORD.sub(_varying, reason.lower())}".strip()
+
+
+_WORD = re.compile(r"[\w.:/@-]+")
+
+
+def _varying(word: re.Match[str]) -> str:
+    """Task and request ids, digests, addresses, times and counts all have a digit in them."""
+    return "*" if any(character.isdigit() for character in word[0]) else word[0]
 
 
 @dataclass(frozen=True)
@@ -277,9 +419,25 @@ class Destroyed:
     kept: tuple[str, ...]
 
 
+class Standing(enum.StrEnum):
+    """How a service stands, as ECS and the tags of its revision tell."""
+
+    RELEASED = "released"
+    ROLLING_OUT = "rolling out"
+    ROLLING_BACK = "rolling back"
+    FAILED = "failed"
+    UNRECORDED = "not recorded"
+    NEW = "never released"
+    GONE = "no such service"
+
+
 @dataclass(frozen=True)
 class ServiceStatus:
-    """What one service runs now, and how its last deployment stands in ECS's words."""
+    """What one service runs now, and how its last deployment stands in ECS's words (`deployment_state`) and ours (`standing`).
+
+    `declared_count` is Terraform's desired count, which only the first release sets. `last_verdict` is that of the newest release
+    on record, None where there is none; `last_at` when it was recorded. Times are ISO 8601.
+    """
 
     environment: str
     service: str
@@ -291,11 +449,121 @@ class ServiceStatus:
     release_id: str
     commit: str
     released_at: str
+    standing: Standing
+    declared_count: int
+    last_verdict: Verdict | None = None
+    last_reason: str = ""
+    last_at: str = ""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether everything that should run does; a rollout under way, or one that was rolled back, is no illness."""
+        is_well = self.standing not in {Standing.FAILED, Standing.GONE}
+        return is_well and self.running_count >= self.desired_count
 
     @property
     def revision(self) -> str:
         """`family:number`, as the console shows it."""
         return self.revision_arn.rsplit("/", 1)[-1]
+
+
+class Outcome(enum.StrEnum):
+    """What a check of a preflight came to; a FAIL alone keeps a rollout from starting, a SKIP could not be asked."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+    SKIP = "SKIP"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of a preflight: `id` is stable, `title` for people, `subject` the ARN or name that was looked at."""
+
+    id: str
+    title: str
+    subject: str
+    outcome: Outcome
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found out about one service before its rollout, or about the environment itself, where `service` is empty."""
+
+    environment: str
+    service: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        return tuple(one for one in self.findings if one.outcome is Outcome.FAIL)
+
+
+@dataclass(frozen=True)
+class ContainerStatus:
+    """One container of a task; `exit_code` is None while it runs, and when it never started."""
+
+    name: str
+    status: str
+    exit_code: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """One task of a service, or a one-off task of its family, in ECS's words. Times are ISO 8601, and empty until they come.
+
+    `started_by` is the deployment that started it (`ecs-svc/…`), or orch (`orch/run/…`, `orch/pre-deploy/…`).
+    """
+
+    environment: str
+    service: str
+    task_id: str
+    revision: str
+    status: str
+    health: str
+    created_at: str
+    started_at: str
+    stopped_at: str
+    availability_zone: str
+    private_ip: str
+    started_by: str
+    stop_code: str
+    stopped_reason: str
+    containers: tuple[ContainerStatus, ...]
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """A one-off task that `orch run` started; `exit_code` is that of its container, None when it was not awaited. `advice` is a
+    sentence on why it failed, if that is known.
+    """
+
+    environment: str
+    service: str
+    task_id: str
+    revision: str
+    container: str
+    exit_code: int | None
+    stop_code: str
+    stopped_reason: str
+    duration_s: float
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A service whose desired count was set; `verdict` is None when nobody waited for the tasks."""
+
+    environment: str
+    service: str
+    desired_before: int
+    desired_count: int
+    running_count: int
+    verdict: Verdict | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -323,3 +591,43 @@ class Release:
     def revision(self) -> str:
         """`family:number`, as the console shows it."""
         return self.revision_arn.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class ReleaseRecord:
+    """A release as the store has it: when its rollout began, and when it was recorded, at its end; ISO 8601, by AWS's clocks."""
+
+    began_at: str
+    recorded_at: str
+    release: Release
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What `orch watch` saw of one service: how the rollout ended that was under way, or None when there was none.
+
+    `release` is None for a rollout that orch did not start, of which nothing is recorded. `last` is the newest record of a service
+    without a rollout.
+    """
+
+    environment: str
+    service: str
+    rollout: Rollout | None
+    release: Release | None = None
+    last: ReleaseRecord | None = None
+
+
+@dataclass(frozen=True)
+class ServiceDifference:
+    """What differs for one service between two sides: what runs and what a deploy would run, or two environments.
+
+    `before` and `after` name the sides, `demo-dev-hello:7` for what runs. `outcome` says in words what follows from it, and
+    `is_change` whether anything does.
+    """
+
+    service: str
+    before: str
+    after: str
+    outcome: str
+    is_change: bool
+    details: tuple[Detail, ...] = ()

@@ -195,6 +195,11 @@ _EVERY_WEB_ACL = "arn:{partition}:wafv2:{region}:{account}:regional/webacl/*/*"
 
 # --- on what condition
 
+_EVERY_DEPLOYMENT = _ECS + ":service-deployment/{prefix}/*"
+_RELEASES = _BUCKET + "/orch/releases/{environment}/*"
+_EVERY_TASK = _ECS + ":task/{prefix}/*"
+_SERVICE_LOGS = "arn:{partition}:logs:{region}:{account}:log-group:/ecs/{prefix}/*"
+_IN_CLUSTER = Condition("ArnEquals", "ecs:cluster", (_CLUSTER,))
 _HERE = Condition("StringEquals", "aws:RequestedRegion", ("{region}",))
 # The tags that each root module's provider block gives to everything it makes.
 _OURS = (
@@ -217,6 +222,8 @@ _READ_STATE = (
 _PLANS = _BUCKET + "/orch/plans/{environment}/*"
 # A data key is bound to the bundle it seals (terraform/bundle.py); these roles may ask for those of this environment alone.
 _OUR_PLANS = Condition("StringEquals", "kms:EncryptionContext:orch:environment", ("{environment}",))
+_LOCK = _BUCKET + "/orch/locks/{environment}.json"
+_HOLD_LOCK = Statement("HoldLock", ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), (_LOCK,))
 _LOCK_STATE = Statement(
     "LockState", ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"), (_STATE + ".tflock",)
 )
@@ -565,13 +572,19 @@ _KEEP_DATA = Statement(
 
 # What plan and apply read alike.
 READS = (*_READ_STATE, _LOCK_STATE, *_READ_RESOURCES)
-SEALS = (
+# Reads go by the environment, writes by the service.
+_FIND_IMAGES = Statement("FindImages", ("ecr:DescribeImages",), (_EVERY_REPOSITORY,))
+# What planning needs beside what applying needs as well.
+PLANS = (
+    Statement("SeeLock", ("s3:GetObject",), (_LOCK,)),
     Statement("StorePlans", ("s3:PutObject",), (_PLANS,)),
     Statement("SealPlans", ("kms:GenerateDataKey",), (_EVERY_KEY,), (*_OURS, _OUR_PLANS)),
+    _FIND_IMAGES,
 )
 # Apart from the reads, because both together exceed what IAM allows in a role's inline policies.
 WRITES = (
     Statement("WriteState", ("s3:PutObject",), (_STATE,)),
+    _HOLD_LOCK,
     Statement("ReadPlans", ("s3:GetObject",), (_PLANS,)),
     Statement("OpenPlans", ("kms:Decrypt",), (_EVERY_KEY,), (*_OURS, _OUR_PLANS)),
     *_WRITE_NETWORK,
@@ -582,10 +595,90 @@ WRITES = (
     _KEEP_DATA,
 )
 
+# What the role deploy reads; apart from what it writes, because both exceed what IAM allows in a role's inline policies.
+WATCHES = (
+    *_READ_STATE,
+    _FIND_IMAGES,
+    Statement("ReadReleases", ("s3:GetObject",), (_RELEASES,)),
+    # These know no resource; revisions hold no secret, only the ARNs of some.
+    Statement(
+        "ReadRevisions", ("ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions"), conditions=(_HERE,)
+    ),
+    Statement(
+        "FollowRollouts",
+        (
+            "ecs:DescribeServiceDeployments",
+            "ecs:DescribeServiceRevisions",
+            "ecs:DescribeServices",
+            "ecs:ListServiceDeployments",
+        ),
+        (_EVERY_SERVICE, _EVERY_DEPLOYMENT, _ECS + ":service-revision/{prefix}/*"),
+    ),
+    Statement("FindTasks", ("ecs:ListTasks",), conditions=(_IN_CLUSTER,)),
+    Statement("ReadTasks", ("ecs:DescribeTasks",), (_EVERY_TASK,)),
+    Statement(
+        "ReadLogs", ("logs:FilterLogEvents", "logs:GetLogEvents"), (_SERVICE_LOGS, _SERVICE_LOGS + ":*")
+    ),
+    Statement("ReadImages", ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"), (_EVERY_REPOSITORY,)),
+    Statement("ReadTaskRoles", ("iam:GetRole",), (_EVERY_ROLE,)),
+    # Most know no resource; which secrets a service has is known to it alone. They are described, and never read.
+    Statement(
+        "ReadHealth",
+        (
+            "application-autoscaling:DescribeScalableTargets",
+            "cloudwatch:DescribeAlarms",
+            "elasticloadbalancing:DescribeTargetHealth",
+            "logs:DescribeLogGroups",
+            "secretsmanager:DescribeSecret",
+            "ssm:DescribeParameters",
+        ),
+        conditions=(_HERE,),
+    ),
+)
+DEPLOYS = (
+    _HOLD_LOCK,
+    Statement("RecordReleases", ("s3:PutObject",), (_RELEASES,)),
+    # Registering knows no resource either, so it is the tags that tell whose revision it is.
+    Statement(
+        "RegisterRevisions",
+        ("ecs:RegisterTaskDefinition",),
+        conditions=(
+            _HERE,
+            Condition("StringEquals", "aws:RequestTag/orch:project", ("{project}",)),
+            Condition("StringEquals", "aws:RequestTag/orch:environment", ("{environment}",)),
+        ),
+    ),
+    Statement("TagRevisions", ("ecs:TagResource",), (_FAMILY, _EVERY_TASK)),
+    Statement(
+        "PassRoles",
+        ("iam:PassRole",),
+        (
+            _IAM + ":role/orch/{prefix}/{prefix}-{service}-task",
+            _IAM + ":role/orch/{prefix}/{prefix}-{service}-execution",
+        ),
+        (Condition("StringEquals", "iam:PassedToService", ("ecs-tasks.amazonaws.com",)),),
+    ),
+    Statement(
+        "RollOut",
+        ("ecs:UpdateService",),
+        (_SERVICE,),
+        (
+            # Of a request that names none, as one that scales, AWS takes the one the service is on (API_UpdateService).
+            Condition("ArnLike", "ecs:task-definition", (_FAMILY,)),
+            # A request that does not mention ECS Exec changes nothing about it.
+            Condition("BoolIfExists", "ecs:enable-execute-command", ("false",)),
+        ),
+        each_service=True,
+    ),
+    Statement("EndRollouts", ("ecs:StopServiceDeployment",), (_EVERY_DEPLOYMENT,)),
+    Statement("RunTasks", ("ecs:RunTask",), (_EVERY_FAMILY,), (_IN_CLUSTER,)),
+    Statement("StopTasks", ("ecs:StopTask",), (_EVERY_TASK,)),
+)
+
 TABLE: dict[Role, tuple[Statement, ...]] = {
     Role.PLAN: (
         *READS,
-        *SEALS,
+        *PLANS,
     ),
     Role.PUSH: (
         # The action knows no resource.
@@ -607,61 +700,7 @@ TABLE: dict[Role, tuple[Statement, ...]] = {
         Statement("PushImagesImplied", ("ecr:BatchGetImage",), (_REPOSITORY,), implied_by=("ecr:PutImage",)),
     ),
     Role.APPLY: (*READS, *WRITES),
-    Role.DEPLOY: (
-        *_READ_STATE,
-        Statement("RecordReleases", ("s3:PutObject",), (_BUCKET + "/orch/releases/{environment}/*",)),
-        # Reads go by the environment, writes by the service.
-        Statement("FindImages", ("ecr:DescribeImages",), (_EVERY_REPOSITORY,)),
-        # These know no resource; revisions hold no secret, only the ARNs of some.
-        Statement(
-            "ReadRevisions", ("ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions"), conditions=(_HERE,)
-        ),
-        # Neither does registering, so it is the tags that tell whose revision it is.
-        Statement(
-            "RegisterRevisions",
-            ("ecs:RegisterTaskDefinition",),
-            conditions=(
-                _HERE,
-                Condition("StringEquals", "aws:RequestTag/orch:project", ("{project}",)),
-                Condition("StringEquals", "aws:RequestTag/orch:environment", ("{environment}",)),
-            ),
-        ),
-        Statement("TagRevisions", ("ecs:TagResource",), (_FAMILY,)),
-        Statement(
-            "PassRoles",
-            ("iam:PassRole",),
-            (
-                _IAM + ":role/orch/{prefix}/{prefix}-{service}-task",
-                _IAM + ":role/orch/{prefix}/{prefix}-{service}-execution",
-            ),
-            (Condition("StringEquals", "iam:PassedToService", ("ecs-tasks.amazonaws.com",)),),
-        ),
-        Statement(
-            "RollOut",
-            ("ecs:UpdateService",),
-            (_SERVICE,),
-            (
-                Condition("ArnLike", "ecs:task-definition", (_FAMILY,)),
-                # A request that does not mention ECS Exec changes nothing about it.
-                Condition("BoolIfExists", "ecs:enable-execute-command", ("false",)),
-            ),
-            each_service=True,
-        ),
-        Statement(
-            "FollowRollouts",
-            (
-                "ecs:DescribeServiceDeployments",
-                "ecs:DescribeServiceRevisions",
-                "ecs:DescribeServices",
-                "ecs:ListServiceDeployments",
-            ),
-            (
-                _EVERY_SERVICE,
-                _ECS + ":service-deployment/{prefix}/*",
-                _ECS + ":service-revision/{prefix}/*",
-            ),
-        ),
-    ),
+    Role.DEPLOY: (*WATCHES, *DEPLOYS),
 }
 
 # What the roles of an environment's tasks may at most do, whatever policies they get: nothing about identities, accounts or the

@@ -10,6 +10,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -128,6 +129,28 @@ class RolloutSettings(_Table):
     timeout_s: int = Field(
         default=1800, gt=0, description="How long a rollout may take before it counts as TIMED_OUT."
     )
+    fail_fast: bool = Field(
+        default=True,
+        description="Whether a rollout whose tasks fail for a cause that cannot pass is rolled back at once, before ECS gives up.",
+    )
+    on_cancel: Literal["rollback", "detach"] = Field(
+        default="rollback",
+        description="What Ctrl-C or a cancelled job does to a rollout under way: roll it back, or leave it to ECS.",
+    )
+    in_flight: Literal["wait", "supersede", "refuse"] = Field(
+        default="wait",
+        description="What a run does that finds a rollout of another one under way: wait for its end, replace it, or refuse.",
+    )
+
+
+class LockSettings(_Table):
+    """How long a run waits where another one, or a person, holds the environment's lock."""
+
+    timeout_s: int = Field(
+        default=0,
+        ge=0,
+        description="How long to wait for the lock of an environment; 0 fails at once, naming its holder.",
+    )
 
 
 class GitHubSettings(_Table):
@@ -155,6 +178,21 @@ class GitHubSettings(_Table):
         return re.sub(r"@\d+", "", self.repository)
 
 
+class PreDeploySettings(_Table):
+    """A task that is run on the new revision before each rollout; only its exit code 0 lets the rollout begin."""
+
+    command: list[str] = Field(
+        min_length=1,
+        description="Program and arguments, such as a migration. It must bear being repeated: a rollout tried again runs it again.",
+    )
+    container: str = Field(
+        default="", description="Container of the task that runs it; the service's own when empty."
+    )
+    timeout_s: int = Field(
+        default=900, gt=0, description="How long it may take before it is stopped and counts as failed."
+    )
+
+
 class ServiceSettings(_Table):
     """One service: what its image is built from, and an optional overlay on its task definition."""
 
@@ -171,6 +209,13 @@ class ServiceSettings(_Table):
     task_definition: ProjectPath | None = Field(
         default=None,
         description="Jinja2 template of a JSON object that is merged over the Terraform skeleton (containers by name).",
+    )
+    pre_deploy: PreDeploySettings | None = Field(
+        default=None, description="A task to run before each rollout of the service, such as its migrations."
+    )
+    needs: list[str] = Field(
+        default=[],
+        description="Services that must be rolled out with success before this one; the others go side by side.",
     )
 
 
@@ -312,6 +357,7 @@ class _File(_Table):
     terraform: TerraformSettings = TerraformSettings()
     image: ImageSettings = ImageSettings()
     rollout: RolloutSettings = RolloutSettings()
+    lock: LockSettings = LockSettings()
     github: GitHubSettings | None = None
     bootstrap_module: ProjectPath = Field(
         default="terraform/bootstrap",
@@ -323,6 +369,19 @@ class _File(_Table):
     environments: dict[Name, EnvironmentSettings] = Field(
         min_length=1, description="The environments, by name, in the order of promotion."
     )
+
+    @model_validator(mode="after")
+    def _needs_can_be_met(self) -> _File:
+        for name, service in self.services.items():
+            unknown = [other for other in service.needs if other not in self.services]
+            if unknown:
+                raise ValueError(f"services.{name}.needs: there is no service `{unknown[0]}`")
+        try:
+            tuple(TopologicalSorter({name: item.needs for name, item in self.services.items()}).static_order())
+        except CycleError as error:
+            circle = " → ".join(reversed(error.args[1]))
+            raise ValueError(f"services that need each other could never start: {circle}") from None
+        return self
 
     @model_validator(mode="after")
     def _every_environment_has_a_region(self) -> _File:
@@ -363,6 +422,7 @@ class Settings:
     bootstrap_module: Path
     services: dict[str, ServiceSettings]
     environments: dict[str, Environment]
+    lock: LockSettings = field(default_factory=LockSettings)
 
     def place(self, environment: Environment) -> Place:
         """Where the policies of that environment's pipeline roles hold."""
@@ -442,6 +502,7 @@ def _settings(root: Path, file: _File) -> Settings:
         terraform=file.terraform,
         image=file.image,
         rollout=file.rollout,
+        lock=file.lock,
         github=file.github,
         bootstrap_module=root / file.bootstrap_module,
         services=file.services,

@@ -8,21 +8,32 @@ Touches: S3, in that bucket alone. Nothing here is ever read to decide a rollout
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import permissions
 from orchestrator.aws import translated
 from orchestrator.errors import AwsError, BundleError, PreconditionError
+from orchestrator.model import Image, Override, Release, ReleaseRecord, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
     from mypy_boto3_s3 import S3Client
 
-    from orchestrator.model import Release
-
+_RELEASES = "orch/releases/"
 _KEY_SPAN_MS = 10**14
+# The service is missing in keys of an earlier orch.
+_RELEASE_KEY = re.compile(
+    r"(?P<countdown>\d{14})-(?:(?P<service>[a-z][a-z0-9-]*)-)?(?P<id>\d{8}T\d{6}Z-[0-9a-f]+)\.json"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEYS_A_PAGE = 1000
+# Records of an earlier orch that are read only to learn whose they are.
+_MOST_READ = 50
 _OLD_VERSIONS_KEPT_DAYS = 90
 # Far longer than a sealed plan can be applied, and short for something that holds secrets, though encrypted.
 _PLANS_KEPT_DAYS = 30
@@ -99,7 +110,7 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
 
 def put_release(s3: S3Client, bucket: str, release: Release, *, at: datetime) -> str:
     """Writes one release record and returns its key."""
-    key = release_key(release.environment, release.id, at)
+    key = release_key(release.environment, release.service, release.id, at)
     body = json.dumps(dataclasses.asdict(release), sort_keys=True, indent=1)
     with translated("s3:PutObject"):
         s3.put_object(
@@ -112,10 +123,109 @@ def put_release(s3: S3Client, bucket: str, release: Release, *, at: datetime) ->
     return key
 
 
-def release_key(environment: str, release_id: str, at: datetime) -> str:
-    """`orch/releases/ENV/COUNTDOWN-ID.json`; a later release sorts before an earlier one."""
+def releases(
+    s3: S3Client,
+    bucket: str,
+    *,
+    environment: str,
+    account_id: str,
+    service: str = "",
+    skipped: Callable[[str], None] = lambda _key: None,
+) -> Iterator[ReleaseRecord]:
+    """The release records of an environment, or of one of its services, the newest first; each is read when it is asked for.
+
+    Costs one listing for 1,000 records of the environment, and one read for each record of the service: its key says whose it is.
+    `skipped` gets the key of what is no record that this orch can read. Raises AwsError.
+    """
+    for key in _release_keys(s3, bucket, environment, account_id):
+        match = _RELEASE_KEY.fullmatch(key.rpartition("/")[2])
+        if service and match is not None and match["service"] not in {None, service}:
+            continue
+        record = _read_release(s3, bucket, key, account_id)
+        if record is None:
+            skipped(key)
+        elif not service or record.release.service == service:
+            yield record
+
+
+def last_releases(
+    s3: S3Client, bucket: str, *, environment: str, account_id: str, services: Collection[str]
+) -> dict[str, ReleaseRecord]:
+    """The newest record of each of these services, as far as the environment's newest 1,000 hold it: one listing, and one read
+    for each. Raises AwsError.
+    """
+    found: dict[str, ReleaseRecord] = {}
+    reads = 0
+    for key in itertools.islice(_release_keys(s3, bucket, environment, account_id), _KEYS_A_PAGE):
+        match = _RELEASE_KEY.fullmatch(key.rpartition("/")[2])
+        name = match["service"] if match is not None else None
+        if name is not None and (name in found or name not in services):
+            continue
+        if len(found) == len(services) or reads >= _MOST_READ + len(services):
+            break
+        reads += 1
+        record = _read_release(s3, bucket, key, account_id)
+        if record is not None and record.release.service in services:
+            found.setdefault(record.release.service, record)
+    return found
+
+
+def release_key(environment: str, service: str, release_id: str, at: datetime) -> str:
+    """`orch/releases/ENV/COUNTDOWN-SERVICE-ID.json`; a later release sorts before an earlier one."""
     countdown = _KEY_SPAN_MS - int(at.astimezone(UTC).timestamp() * 1000)
-    return f"orch/releases/{environment}/{countdown:014d}-{release_id}.json"
+    return f"{_RELEASES}{environment}/{countdown:014d}-{service}-{release_id}.json"
+
+
+def _release_keys(s3: S3Client, bucket: str, environment: str, account_id: str) -> Iterator[str]:
+    """The keys of an environment's records as S3 sorts them, which is the newest first; page by page as they are asked for."""
+    request: Any = {
+        "Bucket": bucket,
+        "Prefix": f"{_RELEASES}{environment}/",
+        "ExpectedBucketOwner": account_id,
+    }
+    while True:
+        with translated("s3:ListBucket"):
+            page = s3.list_objects_v2(**request)
+        yield from (item["Key"] for item in page.get("Contents", ()))
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _read_release(s3: S3Client, bucket: str, key: str, account_id: str) -> ReleaseRecord | None:
+    """One record; None when it is none, or gone meanwhile."""
+    try:
+        with translated("s3:GetObject"):
+            answer = s3.get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account_id)
+            content = answer["Body"].read()
+    except AwsError as error:
+        if error.code in _NO_OBJECT:
+            return None
+        raise
+    match = _RELEASE_KEY.fullmatch(key.rpartition("/")[2])
+    written_at = answer["LastModified"].astimezone(UTC)
+    began_at = (
+        _EPOCH + timedelta(milliseconds=_KEY_SPAN_MS - int(match["countdown"])) if match else written_at
+    )
+    try:
+        return ReleaseRecord(
+            began_at.isoformat(timespec="seconds"),
+            written_at.isoformat(timespec="seconds"),
+            _decoded(content),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _decoded(content: bytes) -> Release:
+    """A record's content; what a newer orch has added to it is left out. Raises ValueError, TypeError, KeyError, AttributeError."""
+    data = json.loads(content)
+    known = {field.name for field in dataclasses.fields(Release)}
+    values = {name: value for name, value in data.items() if name in known}
+    values["image"] = Image(**data["image"])
+    values["verdict"] = Verdict(data["verdict"])
+    values["overrides"] = tuple(Override(**item) for item in data.get("overrides", ()))
+    return Release(**values)
 
 
 def put_plan(

@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from orchestrator.permissions import BOUNDARY, READS, SEALS, TABLE, WRITES, Role, Statement
+from orchestrator.permissions import BOUNDARY, DEPLOYS, PLANS, READS, TABLE, WATCHES, WRITES, Role, Statement
 
 FILE = Path(__file__).parents[1] / "terraform" / "modules" / "permissions" / "policies.tf"
 HEAD = """\
@@ -33,10 +33,11 @@ _NAMES = {
 def main(arguments: list[str]) -> int:
     documents = {
         "read": READS,
-        "plan": SEALS,
+        "plan": PLANS,
         "push": TABLE[Role.PUSH],
         "apply": WRITES,
-        "deploy": TABLE[Role.DEPLOY],
+        "watch": WATCHES,
+        "deploy": DEPLOYS,
         "boundary": BOUNDARY,
     }
     text = HEAD + "".join(_document(name, statements) for name, statements in documents.items())

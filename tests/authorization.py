@@ -26,6 +26,8 @@ _S3_ACTIONS = {
 }
 # Needs no permission: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 FREE = frozenset({"sts:GetCallerIdentity"})
+# Names that requests are signed with, where IAM's prefix is another.
+_PREFIXES = {"monitoring": "cloudwatch"}
 _TAGGING = {
     "application-autoscaling": "TagResource",
     "ec2": "CreateTags",
@@ -62,7 +64,7 @@ def requests(call: dict[str, Any], *, project: str, environment: str) -> list[Re
 
     Resource tags are taken to be the environment's own: the provider's default_tags give them to all that Terraform makes.
     """
-    service, operation = call["service"], call["operation"]
+    service, operation = _PREFIXES.get(call["service"], call["service"]), call["operation"]
     action = f"{service}:{_S3_ACTIONS.get(operation, operation) if service == 's3' else operation}"
     if service == "registry":
         service, action = "ecr", f"ecr:{operation}"
@@ -76,6 +78,9 @@ def requests(call: dict[str, Any], *, project: str, environment: str) -> list[Re
         "aws:ResourceTag/Environment": environment,
         **{f"aws:RequestTag/{name}": value for name, value in tags.items()},
     }
+    if service == "ecs" and "cluster" in given:
+        cluster = f"{_arn('ecs', call)}:cluster/{_last(given['cluster'])}"
+        given = given | {"sandbox:cluster": cluster}
     keys |= _service_keys(action, given)
     found = [Request(action, resource, keys) for resource in _resources(service, operation, call, given)]
     if tags and not operation.startswith(("Tag", "CreateTags", "AddTags")):
@@ -126,7 +131,7 @@ def _holds(test: str, key: str, values: list[str], request: Request) -> bool:
     given = str(actual).lower() if base == "Bool" else actual
     if base in {"StringEquals", "Bool"}:
         return given in values
-    if base in {"ArnLike", "StringLike"}:
+    if base in {"ArnEquals", "ArnLike", "StringLike"}:
         return any(_matches(pattern, str(given)) for pattern in values)
     raise NotImplementedError(f"condition operator {test}")
 
@@ -169,6 +174,8 @@ def _passed_roles(given: dict[str, Any]) -> list[str]:
 
 def _service_keys(action: str, given: dict[str, Any]) -> dict[str, Any]:
     keys: dict[str, Any] = {}
+    if action in {"ecs:ListTasks", "ecs:RunTask", "ecs:DescribeTasks", "ecs:StopTask"}:
+        keys["ecs:cluster"] = given["sandbox:cluster"]
     if action in {"ecs:UpdateService", "ecs:CreateService"}:
         if "taskDefinition" in given:
             keys["ecs:task-definition"] = given["taskDefinition"]
@@ -218,6 +225,16 @@ def _ecs(operation: str, call: dict[str, Any], given: dict[str, Any]) -> list[st
         return ["*"]
     if "resourceArn" in given:
         return [given["resourceArn"]]
+    if operation == "StopServiceDeployment":
+        return [given["serviceDeploymentArn"]]
+    if operation == "ListTasks":
+        return ["*"]
+    if operation == "RunTask":
+        return [given["taskDefinition"]]
+    if operation in {"DescribeTasks", "StopTask", "ExecuteCommand"}:
+        cluster = _last(given["cluster"])
+        names = given.get("tasks") or [given["task"]]
+        return [f"{arn}:task/{cluster}/{_last(name)}" for name in names]
     if operation in {"CreateCluster", "DescribeClusters", "DeleteCluster"}:
         names = given.get("clusters") or [given.get("clusterName") or given.get("cluster")]
         return [f"{arn}:cluster/{_last(name)}" for name in names]
@@ -253,6 +270,8 @@ def _kms(operation: str, call: dict[str, Any], given: dict[str, Any]) -> list[st
 def _logs(operation: str, call: dict[str, Any], given: dict[str, Any]) -> list[str]:
     if operation == "DescribeLogGroups":
         return ["*"]
+    if operation == "GetLogEvents":
+        return [f"{_arn('logs', call)}:log-group:{given['logGroupName']}:log-stream:{given['logStreamName']}"]
     return [given.get("resourceArn") or f"{_arn('logs', call)}:log-group:{given['logGroupName']}"]
 
 

@@ -3,6 +3,10 @@
     app        the typer application, the options that verbs share, and `guarded`, the only place that catches
     run        what a verb on an environment needs: settings, session, view, steps, questions
     verbs      the verbs on environments
+    releases   the verbs on releases, and on what runs
+    tasks      the verbs on tasks
+    verify     the verb that checks what a rollout needs
+    locks      the verbs on the locks of environments
     sandbox    the verbs on the embedded AWS
 
 Everything heavy is imported inside the verbs, so that `orch --help` answers at once.
@@ -16,7 +20,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.cli import sandbox, verbs  # noqa: F401 - importing them registers their verbs
+from orchestrator.cli import locks, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
 from orchestrator.cli.app import app
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from orchestrator import __version__
 from orchestrator.errors import InterruptedByUserError, OrchError, TerraformError
@@ -22,8 +23,27 @@ from orchestrator.permissions import Role
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+# As somebody meets them: what ships, what looks, what mends, what sets up.
+_ORDER = (
+    *("plan", "apply", "deploy", "watch", "rollback", "verify"),
+    *("status", "history", "diff", "drift"),
+    *("tasks", "logs", "run", "exec", "scale"),
+    *("lock", "unlock", "locks"),
+    *("bootstrap", "policy", "destroy", "sandbox"),
+)
+
+
+class _InOrder(TyperGroup):
+    """Lists the verbs in that order, whichever module registers them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: (*_ORDER, name).index(name))
+
+
 app = typer.Typer(
     name="orch",
+    cls=_InOrder,
     help="Ship containers to AWS ECS: Terraform for the infrastructure, truthful rollouts for the rest.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -54,6 +74,15 @@ CommentOption = Annotated[
 ]
 PullRequestOption = Annotated[
     int, typer.Option("--pull-request", metavar="NUMBER", help="With --comment, where no workflow tells it.")
+]
+LockTimeoutOption = Annotated[
+    int | None,
+    typer.Option(
+        "--lock-timeout",
+        metavar="SECONDS",
+        min=0,
+        help="How long to wait where another run holds the environment's lock; [lock] of orch.toml when absent.",
+    ),
 ]
 ProjectOption = Annotated[
     Path | None,

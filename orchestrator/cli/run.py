@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from orchestrator.cli.app import Output
 from orchestrator.errors import PreconditionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import ModuleType
 
     from orchestrator.aws import Aws
@@ -98,7 +100,8 @@ class Console:
                     f"there is no terminal to ask for approval on: {question}",
                     hint="review what is shown, then pass --yes",
                 )
-            return typer.confirm(question, err=True)
+            with _interruptible():
+                return typer.confirm(question, err=True)
 
         return ask
 
@@ -114,9 +117,10 @@ class Console:
                     f"there is no terminal to type {name} on",
                     hint=f"review the plan, then pass --confirm {name}",
                 )
-            typed: str = typer.prompt(
-                f"Type {name} to destroy all of this", default="", show_default=False, err=True
-            )
+            with _interruptible():
+                typed: str = typer.prompt(
+                    f"Type {name} to destroy all of this", default="", show_default=False, err=True
+                )
             return typed == name
 
         return ask
@@ -131,7 +135,14 @@ class Console:
         else:
             from orchestrator.report import text
 
-            typer.echo("\n".join(lines(text)))
+            self.say(lines(text))
+
+    def say(self, lines: Sequence[str]) -> None:
+        """Prints lines of a result for people."""
+        from orchestrator.report import terminal
+
+        self.view.pause()
+        terminal.write(lines, sys.stdout)
 
     def show_releases(self, releases: Sequence[Release]) -> None:
         """Prints releases for people; as JSON they were printed as they happened."""
@@ -140,7 +151,16 @@ class Console:
             from orchestrator.report import text
 
             for release in releases:
-                typer.echo("\n".join(text.release_lines(release)))
+                self.say(text.release_lines(release))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Click ends a question that is interrupted, or that nobody is there to answer, with an exception of its own."""
+    try:
+        yield
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def connect(environment: Environment, found: Sandbox | None) -> tuple[dict[str, str], Aws]:
@@ -194,6 +214,13 @@ class Run(Console):
         self.steps = Steps(self.emit)
         if found is not None and not is_bootstrap:
             prepare_sandbox(found, self.environment, self.session, self.steps)
+
+    def wait_for_lock(self, timeout_s: int | None) -> None:
+        """Waits that long for the environment's lock, in place of what orch.toml says."""
+        from orchestrator.settings import LockSettings
+
+        if timeout_s is not None:
+            self.settings = replace(self.settings, lock=LockSettings(timeout_s=timeout_s))
 
     def approve(self, *, yes: bool, place: str = "") -> Callable[[Plan], bool]:
         """Asks whether to apply a plan to the environment, or to that place, unless the user already said yes."""

@@ -11,6 +11,7 @@ import typer
 from orchestrator.cli.app import (
     CommentOption,
     EnvOption,
+    LockTimeoutOption,
     Output,
     OutputOption,
     ProjectOption,
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from orchestrator.errors import OrchError
     from orchestrator.model import Plan, Release
     from orchestrator.operations.plan import Prepared
-    from orchestrator.operations.plan_all import Planned, Ready, Sealer
+    from orchestrator.operations.plan_all import ImageFinder, Planned, Ready, Sealer
     from orchestrator.operations.seal import Origin
     from orchestrator.operations.tell_github import Teller
+    from orchestrator.report.board import ServiceImage
     from orchestrator.settings import Settings
     from orchestrator.terraform.runner import SavedPlan
 
@@ -84,7 +86,14 @@ def plan(
     if teller is not None and teller.skips_fork([env] if env else list(settings.environments)):
         return 0
     many = _plan_many(
-        settings, console, env=env, changed=changed, parallel=parallel, sandbox=sandbox, seal=seal
+        settings,
+        console,
+        env=env,
+        changed=changed,
+        parallel=parallel,
+        sandbox=sandbox,
+        seal=seal,
+        with_images=teller is not None,
     )
     if teller is not None:
         _tell_plans(many, teller)
@@ -138,6 +147,7 @@ def _plan_many(
     parallel: int,
     sandbox: bool,
     seal: bool = False,
+    with_images: bool = False,
 ) -> _Many:
     """Plans one environment, all of them, or those that differ from `changed`."""
     from orchestrator.events import Steps
@@ -156,7 +166,9 @@ def _plan_many(
         if found is not None:
             prepare_sandbox(found, item.environment, session, steps)
         one = planning.Ready(item.environment, session, environ, steps)
-        ready.append(replace(one, sealer=_sealer(settings, one)) if seal else one)
+        if seal:
+            one = replace(one, sealer=_sealer(settings, one))
+        ready.append(replace(one, image_finder=_image_finder(settings, one)) if with_images else one)
     planned = planning.plan_all(settings, ready, parallel=parallel)
     console.view.pause()
     return _Many(settings, console, planned, {item.environment.name: item.reasons for item in chosen})
@@ -173,6 +185,17 @@ def _sealer(settings: Settings, one: Ready) -> Sealer:
     return lambda prepared, saved: sealing.seal(prepared, saved, work, commit=commit, key=key)
 
 
+def _image_finder(settings: Settings, one: Ready) -> ImageFinder:
+    """Finds what the services run and are to run, once the plan has told which they are."""
+    from orchestrator.operations import images, release
+
+    def find(saved: SavedPlan) -> tuple[ServiceImage, ...]:
+        sources = release.identify_sources(settings, (), one.environ)
+        return images.compare(saved.prior_outputs, sources, one.session)
+
+    return find
+
+
 def _tell_plans(many: _Many, teller: Teller) -> None:
     """Tells the pull request of every plan."""
     from orchestrator.operations import tell_github
@@ -186,6 +209,7 @@ def _tell_plans(many: _Many, teller: Teller) -> None:
             error=item.error,
             shut=[(refusal.rule, refusal.sentence) for refusal in item.shut],
             bundle=item.sealed.place if item.sealed else "",
+            images=item.images,
         )
         for item in many.planned
     ]
@@ -223,7 +247,7 @@ def _show_plans(many: _Many, output: Output) -> None:
             (item.environment.name, many.reasons[item.environment.name], item.plan, item.error)
             for item in many.planned
         ]
-        typer.echo("\n".join(text.plans_lines(outcomes)))
+        many.console.say(text.plans_lines(outcomes))
     annotate(*many.errors)
     sealed = [item.sealed for item in many.planned if item.sealed is not None]
     if sealed:
@@ -270,6 +294,7 @@ def apply(
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; it goes into the release record.")
     ] = "",
+    lock_timeout: LockTimeoutOption = None,
     comment: CommentOption = False,
     pull_request: PullRequestOption = 0,
     project: ProjectOption = None,
@@ -279,6 +304,7 @@ def apply(
 ) -> int:
     """Bring an environment to what this checkout says: infrastructure, image, rollout, verdict."""
     run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    run.wait_for_lock(lock_timeout)
     from orchestrator.model import Override
     from orchestrator.operations import apply as applying
 
@@ -371,64 +397,9 @@ def drift(
 
         failed = [(item.environment.name, (), None, item.error) for item in many.planned if item.error]
         if failed:
-            typer.echo("\n".join(text.plans_lines(failed)))
+            console.say(text.plans_lines(failed))
     annotate(*many.errors)
     return many.worst_exit_code or (2 if any(item.is_there for item in found) else 0)
-
-
-@app.command()
-@guarded
-def status(
-    env: EnvOption,
-    *,
-    project: ProjectOption = None,
-    sandbox: SandboxOption = False,
-    output: OutputOption = Output.TEXT,
-    verbose: VerboseOption = False,
-) -> int:
-    """Show what each service of an environment runs, as ECS says it now; changes nothing."""
-    run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
-    from orchestrator.operations import status as asking
-
-    found = asking.status(
-        run.settings, run.environment, session=run.session, environ=run.environ, steps=run.steps
-    )
-    run.result(found, lambda text: text.status_lines(found))
-    return 0
-
-
-@app.command()
-@guarded
-def rollback(
-    env: EnvOption,
-    *,
-    service: Annotated[
-        list[str] | None,
-        typer.Option("--service", "-s", help="One service; may be repeated. All when absent."),
-    ] = None,
-    to: Annotated[
-        str, typer.Option("--to", metavar="REVISION", help="NUMBER or FAMILY:NUMBER, released before.")
-    ] = "",
-    project: ProjectOption = None,
-    sandbox: SandboxOption = False,
-    output: OutputOption = Output.TEXT,
-    verbose: VerboseOption = False,
-) -> int:
-    """Roll services back to the newest revision released before the one they are on; builds and renders nothing."""
-    run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
-    from orchestrator.operations import rollback as rolling_back
-
-    releases = rolling_back.rollback(
-        run.settings,
-        run.environment,
-        services=tuple(service or ()),
-        to=to,
-        session=run.session,
-        environ=run.environ,
-        steps=run.steps,
-    )
-    run.show_releases(releases)
-    return max((release.verdict.exit_code for release in releases), default=0)
 
 
 @app.command()
@@ -442,6 +413,7 @@ def destroy(
             "--confirm", metavar="NAME", help="The environment's name, in place of typing it when asked."
         ),
     ] = "",
+    lock_timeout: LockTimeoutOption = None,
     project: ProjectOption = None,
     sandbox: SandboxOption = False,
     output: OutputOption = Output.TEXT,
@@ -449,6 +421,7 @@ def destroy(
 ) -> int:
     """Destroy everything Terraform made in an environment, and deregister the revisions; the state bucket stays."""
     run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    run.wait_for_lock(lock_timeout)
     from orchestrator.operations import destroy as destroying
 
     destroyed = destroying.destroy(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.aws import translated
 from orchestrator.ecs import task_definition
@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 RELEASE_TAG = "orch:release"
 RELEASED_AT_TAG = "orch:released-at"
 COMMIT_TAG = "orch:git-sha"
-_ATTEMPTS = 5
+_ATTEMPTS = 10
+_LONGEST_PAUSE_S = 20.0
+
+
+class Session(Protocol):
+    """Two clients of one account: one that tries again by itself, and one that never does."""
+
+    @property
+    def ecs(self) -> ECSClient: ...
+
+    @property
+    def ecs_once(self) -> ECSClient: ...
 
 
 @dataclass(frozen=True)
@@ -57,29 +68,46 @@ def describe(ecs: ECSClient, arn_or_family: str) -> Revision:
 
 
 def register(
-    ecs: ECSClient,
+    session: Session,
     definition: TaskDefinition,
     tags: Mapping[str, str],
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Revision:
-    """Registers a new revision. Waits and tries again when another registration of the family is under way, which ECS
-    answers with a ClientException that botocore does not retry. Raises AwsError.
+    """Registers a new revision, once: ECS has no token that would make a second request harmless, so when an answer is lost, the
+    family's newest revision tells by its release whether the first one arrived. Waits and tries again when another
+    registration of the family is under way, which ECS answers with a ClientException. Raises AwsError.
     """
     request: dict[str, Any] = dict(definition.request)
     request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with translated("ecs:RegisterTaskDefinition"):
-                answer = ecs.register_task_definition(**request)
+                answer = session.ecs_once.register_task_definition(**request)
         except AwsError as error:
-            if "Too many concurrent attempts" not in error.message or attempt == _ATTEMPTS:
+            is_busy = "Too many concurrent attempts" in error.message
+            if attempt == _ATTEMPTS or not (is_busy or error.is_transient):
                 raise
-            sleep(attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            sleep(min(2.0**attempt, _LONGEST_PAUSE_S) * random.uniform(0.25, 0.75))  # noqa: S311 - jitter, not a secret
+            if not is_busy and (arrived := _arrived(session.ecs, definition, tags)):
+                return arrived
         else:
             arn = answer["taskDefinition"]["taskDefinitionArn"]
             return Revision(arn, definition, tags)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _arrived(ecs: ECSClient, definition: TaskDefinition, tags: Mapping[str, str]) -> Revision | None:
+    """The newest revision of the family, if it is that of this very release."""
+    newest = describe(ecs, definition.family)
+    is_ours = RELEASE_TAG in tags and newest.tags.get(RELEASE_TAG) == tags[RELEASE_TAG]
+    return newest if is_ours else None
+
+
+def name_release(ecs: ECSClient, arn: str, release_id: str) -> None:
+    """Tags a revision with the release that is about to roll it out again. Raises AwsError."""
+    with translated("ecs:TagResource"):
+        ecs.tag_resource(resourceArn=arn, tags=[{"key": RELEASE_TAG, "value": release_id}])
 
 
 def mark_released(ecs: ECSClient, arn: str, at: str) -> None:

@@ -2,10 +2,13 @@
 
     identify_sources   settings                         → Sources       Git, read-only
     prepare            settings, environment            → Prepared      tools; the account check starts beside the rest
+    lock.hold          environment                      → Held          from here to the end: nobody else changes it
     plan               Prepared                         → SavedPlan     state read; init only when its inputs changed
     approve            Plan                             → yes or no     asks
     runner.apply       SavedPlan                        → Contract      AWS through Terraform, the state
-    release            each service of the contract     → Release       ECR, image engine, ECS, the store: release.py
+    release.prepare    each service of the contract     → Candidate     ECR, image engine
+    require_ready      Candidates                       → Candidates    read-only; waits for another run's rollout: verify.py
+    roll_out_all       Candidates                       → Releases      ECS, the store: rollouts.py
 
 Every step may be repeated: after a crash at any point, running it again builds nothing twice and registers nothing twice.
 """
@@ -18,8 +21,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError, TerraformError
+from orchestrator.operations import lock as locking
 from orchestrator.operations import plan as planning
-from orchestrator.operations import release
+from orchestrator.operations import release, rollouts, verify
 from orchestrator.permissions import Role
 from orchestrator.terraform import contract, gates, runner
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
     from orchestrator.aws import Aws
     from orchestrator.events import Steps
+    from orchestrator.lock.held import Held
     from orchestrator.model import Contract, Override, Plan, Release
     from orchestrator.operations.plan import Prepared
     from orchestrator.settings import Environment, Settings
@@ -66,24 +71,38 @@ def apply(
     gates.require_known(options.overrides)
     sources = release.identify_sources(settings, options.images, environ)
     prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.APPLY)
-    saved = planning.plan(prepared, environment, steps) if reviewed is None else reviewed(prepared)
-    try:
-        if reviewed is not None:
-            planning.present(saved, environment, steps)
-        # A freeze holds for releases too, so the gates are asked when the plan is empty as well.
-        opened = gates.require_open(
-            saved.plan, environment, now=datetime.now(UTC), overrides=options.overrides
-        )
-        agreed = _apply_plan(
-            prepared.root, saved, sources, environment, options, session=session, steps=steps, approve=approve
-        )
-    finally:
-        saved.discard()
-    deploying = session.acting_as(Role.DEPLOY)
-    return tuple(
-        release.release(release.Target(service, agreed, environment, sources, deploying, steps, opened))
-        for service in agreed.services
-    )
+    with locking.hold(
+        settings, environment, "apply", session=session, role=Role.APPLY, environ=environ, steps=steps
+    ) as held:
+        saved = planning.plan(prepared, environment, steps) if reviewed is None else reviewed(prepared)
+        try:
+            if reviewed is not None:
+                planning.present(saved, environment, steps)
+            # A freeze holds for releases too, so the gates are asked when the plan is empty as well.
+            opened = gates.require_open(
+                saved.plan, environment, now=datetime.now(UTC), overrides=options.overrides
+            )
+            agreed = _apply_plan(
+                prepared.root,
+                saved,
+                sources,
+                environment,
+                options,
+                session=session,
+                steps=steps,
+                approve=approve,
+                held=held,
+            )
+        finally:
+            saved.discard()
+        deploying = session.acting_as(Role.DEPLOY)
+        targets = [
+            release.Target(service, agreed, environment, sources, deploying, steps, opened)
+            for service in agreed.services
+        ]
+        # Every image is there before the first service moves.
+        candidates = verify.require_ready([release.prepare(target) for target in targets])
+        return rollouts.roll_out_all(candidates, may_start=held.require_held)
 
 
 def _apply_plan(
@@ -96,6 +115,7 @@ def _apply_plan(
     session: Aws,
     steps: Steps,
     approve: Approve,
+    held: Held,
 ) -> Contract:
     if not saved.plan.is_applicable:
         return _decode(saved.outputs, environment, sources)
@@ -103,6 +123,7 @@ def _apply_plan(
     release.require_engine(sources, saved.outputs, session.acting_as(Role.DEPLOY))
     if not approve(saved.plan):
         raise DeclinedError("the plan was not approved; nothing was changed")
+    held.require_held()
     return _decode(apply_saved(root, saved, steps, again=options.again), environment, sources)
 
 

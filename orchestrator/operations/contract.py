@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import PreconditionError
+from orchestrator.errors import NotAppliedError, PreconditionError
 from orchestrator.operations import plan as planning
 from orchestrator.permissions import Role
 from orchestrator.terraform import contract, runner
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def read(
     settings: Settings, environment: Environment, session: Aws, environ: Mapping[str, str], steps: Steps
 ) -> Contract:
-    """The contract of an environment that was applied. Raises PreconditionError when it never was, OrchError."""
+    """The contract of an environment that was applied. Raises NotAppliedError when it never was, OrchError."""
     prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.DEPLOY)
     planning.init(prepared.root, steps)
     with steps.step("outputs", "terraform output") as step:
@@ -32,7 +32,7 @@ def read(
         step.detail = f"{len(outputs)} outputs"
     prepared.account.require()
     if not outputs:
-        raise PreconditionError(
+        raise NotAppliedError(
             f"environment `{environment.name}` has not been applied yet: its state has no outputs",
             hint=f"run `orch apply --env {environment.name}` first",
         )
@@ -50,3 +50,14 @@ def choose(agreed: Contract, names: tuple[str, ...]) -> tuple[ServiceContract, .
                 f"there is no service `{name}` in this environment", hint=f"choose one of: {', '.join(known)}"
             )
     return tuple(known[name] for name in names) or agreed.services
+
+
+def choose_one(agreed: Contract, name: str) -> ServiceContract:
+    """The service of that name, or the only one there is when it is empty. Raises PreconditionError."""
+    chosen = choose(agreed, (name,) if name else ())
+    if len(chosen) != 1:
+        raise PreconditionError(
+            "there are several services in this environment",
+            hint=f"name one: --service, one of: {', '.join(service.name for service in chosen)}",
+        )
+    return chosen[0]

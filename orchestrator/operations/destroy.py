@@ -1,6 +1,7 @@
 """`orch destroy --env NAME`: everything that Terraform made in an environment, and the revisions that orch registered.
 
     refuse             settings          → protected environments stop here
+    lock.hold          environment       → held from here to the end: nobody else changes it
     plan               Prepared          → SavedPlan, to destroy; refused when AWS would refuse some of it half-way
     confirm            Plan              → the environment's name, typed
     runner.apply       SavedPlan         → nothing is left in the state
@@ -20,6 +21,7 @@ from orchestrator.ecs import revisions
 from orchestrator.errors import ContractError, DeclinedError, RefusedError
 from orchestrator.model import Destroyed
 from orchestrator.operations import apply as applying
+from orchestrator.operations import lock as locking
 from orchestrator.operations import plan as planning
 from orchestrator.permissions import Role
 from orchestrator.terraform import contract
@@ -52,19 +54,24 @@ def destroy(
             hint=f"if it is meant, set `protected = false` in [environments.{environment.name}] of orch.toml first",
         )
     prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.APPLY)
-    saved = planning.plan(prepared, environment, steps, is_destroy=True)
-    try:
-        _require_deletable(saved.plan)
-        if not confirm(saved.plan):
-            raise DeclinedError("the environment's name was not typed; nothing was changed")
-        if saved.plan.is_applicable:
-            applying.apply_saved(prepared.root, saved, steps)
-    finally:
-        saved.discard()
-    with steps.step("deregister", "Deregister task definition revisions") as step:
-        ecs = session.acting_as(Role.APPLY).ecs
-        gone = revisions.deregister_all(ecs, families(settings, environment, saved))
-        step.skipped, step.detail = not gone, f"{len(gone)} deregistered"
+    with locking.hold(
+        settings, environment, "destroy", session=session, role=Role.APPLY, environ=environ, steps=steps
+    ) as held:
+        saved = planning.plan(prepared, environment, steps, is_destroy=True)
+        try:
+            _require_deletable(saved.plan)
+            if not confirm(saved.plan):
+                raise DeclinedError("the environment's name was not typed; nothing was changed")
+            held.require_held()
+            if saved.plan.is_applicable:
+                applying.apply_saved(prepared.root, saved, steps)
+        finally:
+            saved.discard()
+        held.require_held()
+        with steps.step("deregister", "Deregister task definition revisions") as step:
+            ecs = session.acting_as(Role.APPLY).ecs
+            gone = revisions.deregister_all(ecs, families(settings, environment, saved))
+            step.skipped, step.detail = not gone, f"{len(gone)} deregistered"
     return Destroyed(
         environment=environment.name,
         resources=len(saved.plan.changes),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import process
 from orchestrator.errors import InterruptedByUserError, OrchError
+from orchestrator.events import Warned
 from orchestrator.operations import plan as planning
 from orchestrator.terraform import gates
 
@@ -23,28 +24,33 @@ if TYPE_CHECKING:
     from orchestrator.events import Steps
     from orchestrator.model import Plan, Sealed
     from orchestrator.operations.plan import Prepared
+    from orchestrator.report.board import ServiceImage
     from orchestrator.settings import Environment, Settings
     from orchestrator.terraform.gates import Refusal
     from orchestrator.terraform.runner import SavedPlan
 
     Sealer = Callable[[Prepared, SavedPlan], Sealed | None]
+    ImageFinder = Callable[[SavedPlan], tuple[ServiceImage, ...]]
 
 
 @dataclass(frozen=True)
 class Ready:
-    """One environment with what its plan needs; `sealer` is given where the plan is to be sealed."""
+    """One environment with what its plan needs; `sealer` is given where the plan is to be sealed, `image_finder` where the
+    images of its services are to be told.
+    """
 
     environment: Environment
     session: Aws
     environ: Mapping[str, str]
     steps: Steps
     sealer: Sealer | None = None
+    image_finder: ImageFinder | None = None
 
 
 @dataclass(frozen=True)
 class Planned:
     """How the plan of one environment came out: a plan, or the error that kept it from one. An error beside a plan is that of
-    sealing it. `shut` are the gates that refuse it.
+    sealing it. `shut` are the gates that refuse it; `images` are those of its services, where they were asked for.
     """
 
     environment: Environment
@@ -52,6 +58,7 @@ class Planned:
     error: OrchError | None = None
     shut: tuple[Refusal, ...] = ()
     sealed: Sealed | None = None
+    images: tuple[ServiceImage, ...] = ()
 
 
 def plan_all(settings: Settings, ready: Sequence[Ready], *, parallel: int) -> tuple[Planned, ...]:
@@ -80,10 +87,24 @@ def _plan(settings: Settings, item: Ready) -> Planned:
     except OrchError as error:
         return Planned(environment, None, error)
     shut = gates.refusals(saved.plan, environment, now=datetime.now(UTC))
+    images = _find_images(item, saved)
     try:
         sealed = item.sealer(prepared, saved) if item.sealer is not None else None
     except OrchError as error:
-        return Planned(environment, saved.plan, error, shut)
+        return Planned(environment, saved.plan, error, shut, images=images)
     finally:
         saved.discard()
-    return Planned(environment, saved.plan, None, shut, sealed)
+    return Planned(environment, saved.plan, None, shut, sealed, images)
+
+
+def _find_images(item: Ready, saved: SavedPlan) -> tuple[ServiceImage, ...]:
+    """The images, or none and a warning: no plan fails because they cannot be told."""
+    if item.image_finder is None:
+        return ()
+    try:
+        return item.image_finder(saved)
+    except OrchError as error:
+        item.steps.emit(
+            Warned(f"the images of {item.environment.name} are not known: {error.message}", error.hint)
+        )
+        return ()

@@ -1,7 +1,11 @@
-"""One service of an environment, from its source to a verdict: image → revision → rollout → record.
+"""One service of an environment, from its source to what has to be rolled out, and from its verdict to the record.
 
-Comes in: the contract of the service, and what its image is built from. Goes out: a Release. May touch: ECR and the image
-engine, task definition revisions, the ECS service, the store. `next_move` decides what ECS needs, purely.
+    prepare     Target                    → Candidate    ECR and the image engine; the service is read
+    register    Candidate                 → Revision     skipped when the newest one is it already
+    (rollouts.py rolls out: several services side by side)
+    conclude    Candidate, Rollout        → Release      a tag on the revision, the store
+
+`next_move` decides what ECS needs, purely.
 """
 
 from __future__ import annotations
@@ -13,8 +17,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import store
-from orchestrator.ecs import revisions, rollout, task_definition
-from orchestrator.errors import AwsError, ContractError, ImageError, InterruptedByUserError, SettingsError
+from orchestrator.ecs import revisions, services, task_definition
+from orchestrator.errors import AwsError, ContractError, ImageError, SettingsError
 from orchestrator.events import Released, Warned
 from orchestrator.image import ecr, engine, source
 from orchestrator.model import (
@@ -35,11 +39,12 @@ if TYPE_CHECKING:
 
     from orchestrator.aws import Aws
     from orchestrator.ecs.revisions import Revision
-    from orchestrator.ecs.rollout import ServiceState
+    from orchestrator.ecs.services import ServiceState
     from orchestrator.ecs.task_definition import TaskDefinition
     from orchestrator.events import Steps
     from orchestrator.settings import Environment, ServiceSettings, Settings
 
+BY_TAG = "orch:by"
 _TAG_LENGTH = 256
 
 
@@ -110,10 +115,10 @@ def require_engine(sources: Sources, outputs: Mapping[str, object], session: Aws
     `outputs` are the planned ones: before the first apply they name no repository yet, so every image must be built.
     """
     try:
-        services = contract.decode(outputs, root_module="").services
+        described = contract.decode(outputs, root_module="").services
     except ContractError:
-        services = ()
-    known = {service.name: service.repository_url for service in services}
+        described = ()
+    known = {service.name: service.repository_url for service in described}
     for name, origin in sources.services.items():
         if isinstance(origin, Image):
             continue
@@ -143,22 +148,81 @@ class Target:
         return self.sources.settings.services[self.service.name]
 
 
-def release(target: Target) -> Release:
-    """Brings one service to its source's image on Terraform's newest skeleton. Raises OrchError; verdicts are returned."""
+@dataclass(frozen=True)
+class Candidate:
+    """One service's release before its rollout: what it is to run, and what ECS says of it now.
+
+    `revision` is the one to roll out, None when `wanted` has yet to be registered. `desired_count` is set with the first
+    rollout of all, which has nothing to fall back on.
+    """
+
+    target: Target
+    image: Image
+    commit: str
+    move: Move
+    wanted: TaskDefinition
+    revision: Revision | None
+    current: Revision
+    state: ServiceState
+    desired_count: int | None
+    has_fallback: bool
+    release_id: str
+    started_at: datetime
+    # A way back, or a rollout that is only followed, runs no pre-deploy task: a migration has no way back.
+    runs_pre_deploy: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.target.service.name
+
+
+def prepare(target: Target) -> Candidate:
+    """The image, built and pushed if it has to be, on Terraform's newest skeleton; no service is touched. Raises OrchError."""
     started_at = datetime.now(UTC)
-    release_id = new_release_id(started_at)
     image = _ensure_image(target)
     wanted, current, state = _wanted(target, image)
+    return assess(target, image, wanted, current, state, started_at=started_at)
+
+
+def assess(
+    target: Target,
+    image: Image,
+    wanted: TaskDefinition,
+    current: Revision,
+    state: ServiceState,
+    *,
+    started_at: datetime,
+) -> Candidate:
+    """What has to happen to a service so that it runs the wanted definition, given what it is on. Pure, but for a new id."""
     move = next_move(wanted, current, state)
-    if move is Move.NOTHING:
-        ended = _unchanged(target, current, state)
-    else:
-        revision = current
-        if move is Move.UPDATE:
-            revision = _ensure_revision(target, wanted, _tags(target, release_id, image))
-        ended = roll_out(target, move, revision, current, state)
-    commit = target.origin.commit if isinstance(target.origin, Source) else ""
-    return conclude(target, ended, image, commit=commit, release_id=release_id, started_at=started_at)
+    # A rollout under way is that of the release that its revision names.
+    named = current.tags.get(revisions.RELEASE_TAG, "") if move is Move.FOLLOW else ""
+    return Candidate(
+        target=target,
+        image=image,
+        commit=target.origin.commit if isinstance(target.origin, Source) else "",
+        move=move,
+        wanted=wanted,
+        revision=None if move is Move.UPDATE else current,
+        current=current,
+        state=state,
+        # Terraform creates the service with no task; from then on its count is its own, or autoscaling's.
+        desired_count=None if current.is_registered_by_orch else target.service.desired_count,
+        has_fallback=current.arn != target.service.skeleton_arn,
+        release_id=named or new_release_id(started_at),
+        started_at=started_at,
+        runs_pre_deploy=move in {Move.UPDATE, Move.RETRY},
+    )
+
+
+def register(candidate: Candidate) -> Revision:
+    """The revision to roll out, registered if it has to be, and named after this release. Raises AwsError."""
+    target, revision, release_id = candidate.target, candidate.revision, candidate.release_id
+    if revision is None:
+        revision = _ensure_revision(target, candidate.wanted, _tags(target, release_id, candidate.image))
+    if candidate.move is not Move.FOLLOW and revision.tags.get(revisions.RELEASE_TAG) != release_id:
+        revisions.name_release(target.session.ecs, revision.arn, release_id)
+    return revision
 
 
 def new_release_id(started_at: datetime) -> str:
@@ -166,30 +230,33 @@ def new_release_id(started_at: datetime) -> str:
     return f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def conclude(
-    target: Target, ended: Rollout, image: Image, *, commit: str, release_id: str, started_at: datetime
-) -> Release:
-    """The release of a rollout that ended: recorded, unless nothing had to be rolled out, and reported."""
+def conclude(candidate: Candidate, ended: Rollout, *, actor: str = "", is_recorded: bool = False) -> Release:
+    """The release of a rollout that ended: recorded, unless nothing was rolled out or that `is_recorded` already, and reported.
+    `actor` is who released it, where that was not the holder of these credentials.
+    """
+    target = candidate.target
     done = Release(
-        id=release_id,
+        id=candidate.release_id,
         environment=target.environment.name,
         service=target.service.name,
         account_id=target.agreed.account_id,
         region=target.agreed.region,
-        image=image,
-        commit=commit,
+        image=candidate.image,
+        commit=candidate.commit,
         revision_arn=ended.revision_arn,
         verdict=ended.verdict,
         reason=ended.reason,
         running_count=ended.running_count,
         desired_count=ended.desired_count,
-        actor=target.session.identity().arn,
-        started_at=started_at.isoformat(timespec="seconds"),
+        actor=actor or target.session.identity().arn,
+        started_at=candidate.started_at.isoformat(timespec="seconds"),
         durations_s={name: round(value, 3) for name, value in target.steps.durations_s.items()},
         overrides=target.overrides,
     )
-    if ended.verdict is not Verdict.NO_CHANGE:
-        _record(target, done)
+    if not is_recorded and ended.verdict not in {Verdict.NO_CHANGE, Verdict.NOT_STARTED}:
+        # Named after the deployment, so that a run that is repeated after a crash writes the same record, and not another.
+        at = datetime.fromisoformat(ended.began_at) if ended.began_at else candidate.started_at
+        _record(target, done, at)
     target.steps.emit(Released(done))
     return done
 
@@ -259,14 +326,22 @@ def _wanted(target: Target, image: Image) -> tuple[TaskDefinition, Revision, Ser
     service, ecs = target.service, target.session.ecs
     with target.steps.step("task_definition", f"Task definition of {service.name}") as step:
         skeleton = revisions.describe(ecs, service.skeleton_arn)
-        state = rollout.describe(ecs, service.cluster, service.service)
+        state = services.describe(ecs, service.cluster, service.service)
         is_new = state.task_definition == skeleton.arn
         current = skeleton if is_new else revisions.describe(ecs, state.task_definition)
-        wanted = task_definition.render(
-            skeleton.definition, container=service.container, image=image, overlay=_overlay(target, image)
-        )
+        wanted = render(target, skeleton, image)
         step.detail = f"from skeleton {short_arn(skeleton.arn)}, service on {short_arn(current.arn)}"
     return wanted, current, state
+
+
+def render(target: Target, skeleton: Revision, image: Image) -> TaskDefinition:
+    """The skeleton with the service's overlay and that image. Raises SettingsError, ContractError."""
+    return task_definition.render(
+        skeleton.definition,
+        container=target.service.container,
+        image=image,
+        overlay=_overlay(target, image),
+    )
 
 
 def _overlay(target: Target, image: Image) -> dict[str, Any]:
@@ -291,21 +366,28 @@ def _overlay(target: Target, image: Image) -> dict[str, Any]:
     return task_definition.render_overlay(template, name=name, context=context)
 
 
-def _unchanged(target: Target, current: Revision, state: ServiceState) -> Rollout:
-    name = target.service.name
+def unchanged(candidate: Candidate) -> Rollout:
+    """The verdict on a service that runs what it should. What is odd about it all the same is told."""
+    name, state = candidate.name, candidate.state
+    emit = candidate.target.steps.emit
     if state.desired == 0:
-        target.steps.emit(Warned(f"the desired count of {name} is 0: nothing runs"))
+        emit(Warned(f"the desired count of {name} is 0: nothing runs"))
     elif state.running < state.desired:
-        target.steps.emit(Warned(f"{state.running} of {state.desired} tasks of {name} run at the moment"))
-    primary = state.primary
+        emit(Warned(f"{state.running} of {state.desired} tasks of {name} run at the moment"))
+    return untouched(candidate, Verdict.NO_CHANGE, "this image and definition run already")
+
+
+def untouched(candidate: Candidate, verdict: Verdict, reason: str) -> Rollout:
+    """A verdict on a service that goes on as it was."""
+    primary = candidate.state.primary
     return Rollout(
-        service=target.service.service,
-        verdict=Verdict.NO_CHANGE,
-        reason="this image and definition run already",
-        revision_arn=current.arn,
+        service=candidate.target.service.service,
+        verdict=verdict,
+        reason=reason,
+        revision_arn=candidate.current.arn,
         deployment_id=primary.id if primary else "",
-        running_count=state.running,
-        desired_count=state.desired,
+        running_count=candidate.state.running,
+        desired_count=candidate.state.desired,
     )
 
 
@@ -317,49 +399,20 @@ def _ensure_revision(target: Target, wanted: TaskDefinition, tags: Mapping[str, 
     with target.steps.step("register", f"Register a revision of {family}") as step:
         newest = revisions.describe(target.session.ecs, family)
         step.skipped = task_definition.is_equal(newest.definition, wanted)
-        revision = newest if step.skipped else revisions.register(target.session.ecs, wanted, tags)
+        revision = newest if step.skipped else revisions.register(target.session, wanted, tags)
         step.detail = short_arn(revision.arn)
     return revision
 
 
-def roll_out(
-    target: Target, move: Move, revision: Revision, current: Revision, state: ServiceState
-) -> Rollout:
-    """Starts the rollout that the move asks for, or attaches to the one under way, and follows it to its end."""
-    service, ecs = target.service, target.session.ecs
-    with target.steps.step("rollout", f"Roll out {service.name}") as step:
-        try:
-            if move is Move.FOLLOW:
-                started = rollout.attach(state, cluster=service.cluster, service=service.service)
-            else:
-                started = rollout.start(
-                    ecs,
-                    state,
-                    cluster=service.cluster,
-                    service=service.service,
-                    task_definition=revision.arn,
-                    # Terraform creates the service with no task; from then on its count is its own, or autoscaling's.
-                    desired_count=None if current.is_registered_by_orch else service.desired_count,
-                    force=move is Move.RETRY,
-                )
-            timeout_s = target.sources.settings.rollout.timeout_s
-            ended = rollout.follow(ecs, started, target.steps.emit, timeout_s=timeout_s)
-        except KeyboardInterrupt:
-            raise InterruptedByUserError(
-                f"interrupted while {service.name} rolls out; the rollout goes on in ECS",
-                hint="run the same command again to follow it",
-            ) from None
-        step.detail = f"{ended.verdict}, {ended.running_count} of {ended.desired_count} tasks running"
-    return ended
-
-
-def _record(target: Target, done: Release) -> None:
-    """Marks a released revision, and writes the release record. The verdict stands whether or not this works."""
+def _record(target: Target, done: Release, at: datetime) -> None:
+    """Writes the release record, and then marks a released revision: without the mark, the next run looks again and records
+    again. The verdict stands whether or not this works.
+    """
     now = datetime.now(UTC)
     try:
+        store.put_release(target.session.s3, target.environment.state_bucket, done, at=at)
         if done.verdict is Verdict.SUCCEEDED:
             revisions.mark_released(target.session.ecs, done.revision_arn, now.isoformat(timespec="seconds"))
-        store.put_release(target.session.s3, target.environment.state_bucket, done, at=now)
     except AwsError as error:
         target.steps.emit(Warned(f"the release could not be recorded: {error.message}", error.hint))
 
@@ -371,7 +424,7 @@ def _tags(target: Target, release_id: str, image: Image) -> dict[str, str]:
         "orch:project": target.sources.settings.project,
         "orch:environment": target.environment.name,
         "orch:digest": image.digest,
-        "orch:by": target.session.identity().arn[-_TAG_LENGTH:],
+        BY_TAG: target.session.identity().arn[-_TAG_LENGTH:],
     }
     if isinstance(target.origin, Source):
         tags[revisions.COMMIT_TAG] = target.origin.tag

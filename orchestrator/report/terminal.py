@@ -5,6 +5,7 @@ Touches: the stream it is given. rich is imported only for a terminal.
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -12,25 +13,46 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from orchestrator.events import (
     Event,
     GateShut,
+    LogLine,
     OutputLine,
     PlanReady,
     PlanResumed,
     Released,
     ResourceProgress,
     RolloutProgress,
+    ScaleProgress,
     ServiceEvent,
     StepFinished,
     StepStarted,
+    TaskFailed,
+    TaskProgress,
     Warned,
 )
 from orchestrator.report import text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, RenderableType
     from rich.live import Live
 
 _SHOWN_LINES = 6
-_COLOURS = {"✓": "green", "•": "dim", "✗": "bold red", "!": "yellow"}
+# By the sign that a line begins with, after its indentation.
+_COLOURS = {
+    "✓": "green",
+    "•": "dim",
+    "✗": "bold red",
+    "!": "yellow",
+    "+": "green",
+    "~": "yellow",
+    "±": "bold red",
+    "-": "bold red",
+    "x": "magenta",
+    "<": "cyan",
+    ">": "cyan",
+    "→": "cyan",
+}
+_HANGING = 4
 
 
 class View(Protocol):
@@ -89,10 +111,15 @@ class LiveView:
                 self._resource(event)
             case RolloutProgress():
                 self._lines.append(text.rollout_line(event))
+            case TaskFailed():
+                self._print(text.failure_lines(event.failure, width=max(self._console.width, 60)))
             case OutputLine() if not self._is_verbose:
                 self._lines.append(event.text)
             case (
                 ServiceEvent()
+                | LogLine()
+                | TaskProgress()
+                | ScaleProgress()
                 | OutputLine()
                 | Warned()
                 | PlanReady()
@@ -126,10 +153,7 @@ class LiveView:
             self._print(text.resource_lines(event))
 
     def _print(self, lines: list[str]) -> None:
-        from rich.text import Text
-
-        for line in lines:
-            self._console.print(Text(line, style=_COLOURS.get(line[:1], "")), soft_wrap=True)
+        _print(self._console, lines)
 
     def _show(self) -> None:
         if self._live is None:
@@ -164,6 +188,44 @@ class LiveView:
             rows.append(_dim(f"    and {len(busy) - _SHOWN_LINES} more"))
         rows += [_dim(f"    {line}") for line in self._lines]
         return Group(*rows)
+
+
+def write(lines: Sequence[str], stream: TextIO) -> None:
+    """Writes a result: in colour and wrapped at words on a terminal, as it is elsewhere."""
+    if not stream.isatty():
+        print("\n".join(lines), file=stream, flush=True)
+        return
+    from rich.console import Console
+
+    _print(Console(file=stream, highlight=False), lines)
+
+
+def _print(console: Console, lines: Sequence[str]) -> None:
+    from rich.text import Text
+
+    for line in lines:
+        sign, _, rest = line.lstrip().partition(" ")
+        style = _COLOURS.get(sign, "") if rest else ""
+        if rest and not line.startswith(" ") and sign in {"Plan", "Drift"}:
+            style = "bold"
+        # No word is cut: what is an address or a command can be copied.
+        for part in _wrapped(line, console.width):
+            console.print(Text(part, style=style), soft_wrap=True)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + _HANGING)
+    parts = textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+    return parts or [line]
 
 
 def _dim(line: str) -> RenderableType:

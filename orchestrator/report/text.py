@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.events import (
     Event,
     GateShut,
+    LogLine,
     OutputLine,
     PlanReady,
     PlanResumed,
     Released,
     ResourceProgress,
     RolloutProgress,
+    ScaleProgress,
     ServiceEvent,
     StepFinished,
     StepStarted,
+    TaskFailed,
+    TaskProgress,
     Warned,
 )
 from orchestrator.masks import scrub
-from orchestrator.model import Action, Change, Detail, Masked, Release
+from orchestrator.model import Action, Change, Detail, LockKind, Masked, Outcome, Release
+from orchestrator.report.escapes import without_sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orchestrator.errors import OrchError
     from orchestrator.model import (
         Bootstrapped,
+        ContainerExit,
         Destroyed,
         Drift,
+        Lock,
         OutputChange,
         Plan,
+        Preflight,
+        Scaled,
         Sealed,
-        ServiceStatus,
+        TaskFailure,
+        TaskRun,
+        TaskStatus,
+        Unlocked,
         Value,
     )
 
@@ -49,6 +63,9 @@ _SYMBOLS = {
     Action.READ: "?",
 }
 _OUTCOMES = {"done": "✓", "skipped": "•", "failed": "✗"}
+_SHORT_TASK = 12
+_WIDTH = 120
+_LOG_LINES = 50
 
 
 def seconds(duration_s: float) -> str:
@@ -58,7 +75,7 @@ def seconds(duration_s: float) -> str:
     return f"{int(duration_s) // 60} min {int(duration_s) % 60:02d} s"
 
 
-def event_lines(event: Event) -> list[str]:  # noqa: C901 - a table, one line a kind
+def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, one line a kind
     """What a plain log shows of an event; nothing for those that only move a display."""
     match event:
         case StepStarted():
@@ -82,6 +99,16 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901 - a table, one line a 
             return [f"    {rollout_line(event)}"]
         case ServiceEvent():
             return [f"    ECS: {event.message}"]
+        case LogLine():
+            return [f"    {event.container}: {log_text(event.text)}"]
+        case TaskProgress():
+            return [f"    task {short_task(event.task_id)} of {event.service}: {event.status}"]
+        case ScaleProgress():
+            return [
+                f"    {event.service}: {event.running} of {event.desired} running, {event.pending} pending"
+            ]
+        case TaskFailed():
+            return failure_lines(event.failure)
         case Warned():
             return warning_lines(event)
         case Released():
@@ -118,6 +145,26 @@ def rollout_line(event: RolloutProgress) -> str:
     )
 
 
+def log_line(event: LogLine, *, with_time: bool) -> str:
+    """A line of the logs of many tasks: whose it is, then what it says."""
+    at = f"{event.at} " if with_time else ""
+    container = f"/{event.container}" if event.container else ""
+    return f"{at}{short_task(event.task_id)}{container}  {log_text(event.text)}"
+
+
+def log_text(line: str) -> str:
+    """What a program logged, without what would steer a terminal or turn text around."""
+    seen = without_sequences(line)
+    if seen.isprintable():
+        return seen
+    return "".join(character if character.isprintable() or character == "\t" else "·" for character in seen)
+
+
+def short_task(task_id: str) -> str:
+    """As much of a task's id as tells it apart; `--task` takes it."""
+    return task_id[:_SHORT_TASK]
+
+
 def resumed_lines(event: PlanResumed) -> list[str]:
     """What of the reviewed plan is done, line by line; what is left follows as the plan itself, so only the rest is named."""
     lines = [f"Of the reviewed plan for {event.environment}: {len(event.done)} done, {len(event.left)} left"]
@@ -133,6 +180,51 @@ def warning_lines(event: Warned) -> list[str]:
     head, *rest = event.message.splitlines() or [""]
     hint = [f"  → {event.hint}"] if event.hint else []
     return [f"! {head}", *rest, *hint]
+
+
+def failure_lines(failure: TaskFailure, *, width: int = _WIDTH) -> list[str]:
+    """A failed task on one screen: what is known of the cause and what to do, then what ECS, the load balancer and the log say.
+
+    Lines of the log stand behind a bar, so that none is taken for a command to GitHub's runner, which looks behind spaces too.
+    """
+    cause, task = failure.cause, f"task {failure.task_id}" if failure.task_id else "no task could be placed"
+    title = cause.title if cause else "A task failed, and orch does not know this cause"
+    lines = _wrapped(f"✗ {failure.service}: {title} ({task})", width, "  ")
+    if cause:
+        lines += _wrapped(f"  → {cause.advice}", width, "    ")
+    said = ": ".join(part for part in (failure.stop_code, failure.stopped_reason) if part)
+    fields = [("stopped", said)]
+    fields += [(one.name, _exit(one, failure.stopped_reason)) for one in failure.containers]
+    fields += [("health", line) for line in failure.target_health]
+    fields += [("log", failure.log_place)] if failure.log_place else []
+    for name, value in fields:
+        lines += _wrapped(f"  {name:<9} {value}", width, " " * 12)
+    for line in failure.log_lines[-_LOG_LINES:]:
+        shown = _readable(line).replace("##[", "# #[")
+        lines.append(f"  │ {shown if len(shown) <= width - 4 else shown[: width - 5] + '…'}")
+    return lines
+
+
+def _exit(one: ContainerExit, stopped_reason: str) -> str:
+    said = "never started" if one.exit_code is None else f"exit code {one.exit_code}"
+    if one.exit_code is None and one.reason == "still stopping":
+        return one.reason
+    # A task that could not start has the reason of its container as its own.
+    return f"{said}: {one.reason}" if one.reason and one.reason != stopped_reason else said
+
+
+def _wrapped(line: str, width: int, indent: str) -> list[str]:
+    """On as many lines as it needs; names, and with them what somebody will copy, stay whole."""
+    short = _DIGEST.sub(r"\1…", _readable(line)).replace("##[", "# #[")
+    wrapped = textwrap.wrap(
+        short,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    return wrapped or [""]
 
 
 def plan_lines(environment: str, plan: Plan) -> list[str]:
@@ -180,6 +272,7 @@ _FEW_CREATES = 10
 _UNFOLDED = 8
 _LONGEST = 72
 _REST = re.compile(r"… (\d+) more")
+_IMAGE = re.compile(r"(?P<repository>[^@\s]+/[^@\s]+?)(?:@|:(?=[^/]+$))(?P<rest>[^@\s/]+)")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _REASONS = {
     "replace_because_cannot_update": "it cannot be updated in place",
@@ -239,6 +332,22 @@ def _detail(detail: Detail, *, is_new: bool) -> str:
     if repository and now.startswith((f"{repository}@", f"{repository}:")):
         now = f"…{now.removeprefix(repository)}"
     return f"{detail.label}: {was} → {now}{forced}"
+
+
+def detail_line(detail: Detail) -> str:
+    """The same of what runs: values that are never shown are told to differ."""
+    is_hidden = (detail.before is Masked.SENSITIVE, detail.after is Masked.SENSITIVE)
+    if all(is_hidden):
+        return f"{detail.label}: another value"
+    if any(is_hidden) and Masked.ABSENT in (detail.before, detail.after):
+        return f"{detail.label}: {'added' if is_hidden[1] else 'removed'}"
+    if detail.label.endswith("image") and isinstance(detail.before, str) and isinstance(detail.after, str):
+        # The repository of ECR is longer than what tells two images of it apart.
+        was, now = _IMAGE.fullmatch(detail.before), _IMAGE.fullmatch(detail.after)
+        is_one = was is not None and now is not None and was["repository"] == now["repository"]
+        sides = (was["rest"], now["rest"]) if was and now and is_one else (detail.before, detail.after)
+        return f"{detail.label}: {_shown(sides[0])} → {_shown(sides[1])}"
+    return _detail(detail, is_new=False)
 
 
 def _output_lines(output: OutputChange) -> list[str]:
@@ -309,22 +418,113 @@ def release_lines(release: Release) -> list[str]:
     return lines
 
 
-def status_lines(statuses: Sequence[ServiceStatus]) -> list[str]:
-    """What an environment's services run, a block each."""
+def preflight_lines(found: Sequence[Preflight], *, width: int = 0) -> list[str]:
+    """The checks of each service, a line each, and below those that did not pass what to do; `width` 0 wraps nothing."""
+    findings = [finding for one in found for finding in one.findings]
+    width = width or 10_000
+    titles = min(max((len(finding.title) for finding in findings), default=0), width // 3, 26)
+    indent = " " * (titles + 12)
     lines = []
-    for status in statuses:
-        running = f"{status.running_count} of {status.desired_count} running"
-        lines.append(
-            f"{status.environment} · {status.service}: {status.deployment_state or 'no deployment'}, {running}"
-        )
-        lines.append(f"  revision  {status.revision}")
-        if not status.image:
-            lines.append("  image     none yet: orch has released nothing here")
-            continue
-        lines.append(f"  image     {status.image}")
-        lines.append(f"  commit    {status.commit or 'unknown (the image was given by digest)'}")
-        lines.append(f"  released  {status.released_at or 'not with success yet'}")
+    for one in found:
+        name = f"{one.environment} · {one.service}" if one.service else one.environment
+        lines.append(f"{name}: {_counts(finding.outcome for finding in one.findings)}")
+        for finding in one.findings:
+            head = f"  {_MARKS[finding.outcome]} {finding.outcome:<4}  {finding.title:<{titles}}  "
+            lines += _wrapped(f"{head}{finding.detail}", width, indent)
+            if finding.hint:
+                lines += _wrapped(f"{indent}→ {finding.hint}", width, f"{indent}  ")
+    failed = sum(finding.outcome is Outcome.FAIL for finding in findings)
+    skipped = sum(finding.outcome is Outcome.SKIP for finding in findings)
+    ending = f"; {skipped} could not be checked" if skipped else ""
+    said = f"✗ {failed} in the way of a rollout" if failed else "✓ Nothing stands in the way of a rollout"
+    return [*lines, said + ending]
+
+
+_MARKS = {Outcome.OK: "✓", Outcome.WARN: "!", Outcome.FAIL: "✗", Outcome.SKIP: "•"}
+
+
+def _counts(outcomes: Iterable[Outcome]) -> str:
+    """`1 FAIL, 12 OK`: the worst first."""
+    every = list(outcomes)
+    order = (Outcome.FAIL, Outcome.WARN, Outcome.OK, Outcome.SKIP)
+    return ", ".join(f"{every.count(kind)} {kind}" for kind in order if kind in every)
+
+
+def tasks_lines(found: Sequence[TaskStatus], *, now: datetime) -> list[str]:
+    """The tasks of each service as a table; below one that stopped, why it did."""
+    if not found:
+        return ["No task runs."]
+    head = ("task", "revision", "status", "health", "started", "age", "zone", "address", "started by")
+    rows = [_task_row(task, now) for task in found]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def aligned(row: Sequence[str]) -> str:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        return _readable(f"  {'  '.join(cells)}".rstrip())
+
+    lines = []
+    service = ""
+    for task, row in zip(found, rows, strict=True):
+        if task.service != service:
+            service = task.service
+            lines += [f"{task.environment} · {service}", aligned(head)]
+        lines.append(aligned(row))
+        if task.stop_code or task.stopped_reason:
+            lines.append(_readable(f"      {task.stop_code}: {task.stopped_reason}"))
+            lines += [
+                _readable(
+                    f"      {one.name}: exit code {one.exit_code}{f', {one.reason}' if one.reason else ''}"
+                )
+                for one in task.containers
+                if one.exit_code is not None
+            ]
     return lines
+
+
+def _task_row(task: TaskStatus, now: datetime) -> tuple[str, ...]:
+    age_s = max(0.0, (now - datetime.fromisoformat(task.created_at)).total_seconds())
+    return (
+        short_task(task.task_id),
+        task.revision,
+        task.status,
+        task.health if task.health != "UNKNOWN" else "-",
+        task.started_at.replace("+00:00", "Z") or "-",
+        age(age_s),
+        task.availability_zone or "-",
+        task.private_ip or "-",
+        task.started_by or "-",
+    )
+
+
+def age(duration_s: float) -> str:
+    """`40 s`, `12 min`, `5 h 07 min`, `3 d`: as rough as one asks for."""
+    minutes = int(duration_s) // 60
+    if not minutes:
+        return f"{int(duration_s)} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 48 * 60 else f"{minutes // 1440} d"
+
+
+def task_run_lines(done: TaskRun) -> list[str]:
+    """How a one-off task ended."""
+    symbol = "✓" if done.exit_code == 0 else "✗"
+    ended = f"exit code {done.exit_code}  {seconds(done.duration_s)}"
+    lines = [f"{symbol} {done.environment} · {done.service}: {ended} — task {done.task_id}, {done.revision}"]
+    if done.advice:
+        lines.append(_readable(f"  → {done.advice}"))
+    return lines
+
+
+def scaled_lines(done: Scaled) -> list[str]:
+    """The result of `orch scale`."""
+    said = done.verdict or "asked for"
+    return [
+        f"{done.environment} · {done.service}: {said}",
+        f"  desired   {done.desired_before} → {done.desired_count}",
+        f"  tasks     {done.running_count} of {done.desired_count} running",
+        f"  why       {done.reason}",
+    ]
 
 
 def bootstrapped_lines(done: Bootstrapped) -> list[str]:
@@ -374,6 +574,55 @@ def sealed_lines(sealed: Sealed) -> list[str]:
         f"  {sealed.place}",
         f"  → orch apply --env {sealed.environment} --sealed {sealed.commit[:12]}",
     ]
+
+
+def locked_lines(lock: Lock) -> list[str]:
+    """The result of `orch lock`."""
+    until = f"until {lock.expires_at}" if lock.expires_at else "until it is unlocked"
+    return [
+        f"{lock.environment} is locked {until}: {lock.reason}",
+        f"  → orch unlock --env {lock.environment}",
+    ]
+
+
+def unlocked_lines(done: Unlocked) -> list[str]:
+    """The result of `orch unlock`."""
+    if done.was is None:
+        return [f"{done.environment} was not locked"]
+    was = f", which was dead since {done.was.expires_at}" if done.was.is_expired else ""
+    return [f"{done.environment} is unlocked; it was locked{was}: {done.was.line}"]
+
+
+def locks_lines(locks: Sequence[Lock], environments: Sequence[str]) -> list[str]:
+    """The locks as a table; `environments` are all that were asked for."""
+    if not locks:
+        return [f"not locked: {', '.join(environments)}"] if environments else []
+    rows = [("environment", "holder", "command", "since (UTC)", "until (UTC)", "reason")]
+    for lock in locks:
+        program = "terraform" if lock.kind is LockKind.TERRAFORM else "orch"
+        command = f"{program} {lock.command}" if lock.kind is not LockKind.UNKNOWN else "?"
+        since = lock.acquired_at.removesuffix(" UTC") or "?"
+        rows.append((lock.environment, lock.holder, command, since, _until(lock), lock.reason))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row, about in zip(rows, (None, *locks), strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+        if about is not None and about.run_url:
+            lines.append(f"  {about.run_url}")
+        if about is not None and about.kind is LockKind.TERRAFORM:
+            lines.append(f"  Terraform's lock of the state; if that run is dead: terraform force-unlock {about.id}")
+    return lines
+
+
+def _until(lock: Lock) -> str:
+    ends = lock.expires_at.removesuffix(" UTC")
+    if lock.is_expired:
+        return f"dead since {ends}"
+    if lock.kind is LockKind.RUN:
+        # Of a lock that lives, the last minutes' time of day is enough.
+        return f"its end, renewed {lock.heartbeat_at.removesuffix(' UTC')[-8:]}"
+    return ends or ("its end" if lock.kind is LockKind.TERRAFORM else "unlocked")
 
 
 def drift_lines(drift: Drift) -> list[str]:

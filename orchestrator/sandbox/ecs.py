@@ -27,9 +27,10 @@ from moto.ecs.exceptions import (
 )
 from moto.ecs.models import EC2ContainerServiceBackend, Service, Task, ecs_backends
 
-from orchestrator.sandbox import launch
+from orchestrator.sandbox import launch, targets
 from orchestrator.sandbox.clock import timestamp
 from orchestrator.sandbox.launch import Place
+from orchestrator.sandbox.one_off import Launches, Play, decide_command, log_command, require_containers
 from orchestrator.sandbox.rollout import (
     Configuration,
     Deployment,
@@ -42,6 +43,7 @@ from orchestrator.sandbox.tasks import Fate, TaskLife, start_failure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.sandbox.programs import Moment
     from orchestrator.sandbox.runtime import Runtime
 
 _STOPPED_TASKS_KEPT_S = 3600.0
@@ -66,6 +68,9 @@ class SandboxTask(Task):
     definition: Any
     images: list[dict[str, str]]
     told: set[str]
+    load_balancers: list[dict[str, Any]]
+    play: Play | None
+    has_exec: bool
 
 
 class SandboxEcsBackend(EC2ContainerServiceBackend):
@@ -81,6 +86,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
             str, dict[str, Any]
         ] = {}  # a service's fields as the API gave them, by the same key
         self.created_at: dict[str, float] = {}
+        self.launches = Launches({})
 
     @property
     def _url_module(self) -> Any:
@@ -291,12 +297,16 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
     def launch_one_offs(self, parameters: dict[str, Any]) -> list[SandboxTask]:
         """RunTask: tasks that pass through the same life as a service's and exit with code 0 unless scripted."""
         cluster = self._get_cluster(parameters.get("cluster", "default"))
+        known = self.launches.find(cluster.name, parameters)
+        if known is not None:
+            return known
         definition = self._usable_definition(parameters.get("taskDefinition"))
         settings = {"networkConfiguration": _network(parameters.get("networkConfiguration"))}
         self._require_network(definition, settings)
         overrides = parameters.get("overrides") or {}
+        require_containers(definition, overrides)
         now = self.runtime.clock.now()
-        return [
+        started = [
             self._start(
                 cluster,
                 definition,
@@ -309,9 +319,12 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
                 tags=parameters.get("tags"),
                 networking_configuration=settings["networkConfiguration"],
                 platform_version=parameters.get("platformVersion"),
+                has_exec=bool(parameters.get("enableExecuteCommand")),
             )
             for _ in range(int(parameters.get("count") or 1))
         ]
+        self.launches.keep(cluster.name, parameters, started)
+        return started
 
     def own_tasks(self, cluster: str) -> list[SandboxTask]:
         return [task for task in self.tasks.get(cluster, {}).values() if isinstance(task, SandboxTask)]
@@ -325,18 +338,26 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
     def _launch_for_service(self, key: str, deployment: Deployment, at: float) -> TaskLife:
         service, settings = self.services[key], deployment.revision.settings
         definition = self.describe_task_definition(deployment.revision.task_definition)
+        fate = launch.decide_fate(
+            definition, place=self.place, runtime=self.runtime, overrides={}, one_off=False, settings=settings
+        )
+        if fate.is_unplaced:
+            return TaskLife(uuid.uuid4().hex, at, fate, self.runtime.timing)
         task = self._start(
             self.clusters[service.cluster_name],
             definition,
             at,
             one_off=False,
             overrides={},
+            settings=settings,
             group=f"service:{service.name}",
             started_by=deployment.deployment_id,
             launch_type=settings.get("launchType") or "",
             tags=self._task_tags(service, settings, definition),
             networking_configuration=settings.get("networkConfiguration"),
             platform_version=settings.get("platformVersion"),
+            # As it is now, not as the deployment began: turning it on starts none (API_UpdateService).
+            has_exec=bool(self.settings[key].get("enableExecuteCommand")),
         )
         return task.life
 
@@ -348,11 +369,19 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         *,
         one_off: bool,
         overrides: dict[str, Any],
+        settings: Mapping[str, Any] | None = None,
+        has_exec: bool,
         **named: Any,
     ) -> SandboxTask:
         fate = launch.decide_fate(
-            definition, place=self.place, runtime=self.runtime, overrides=overrides, one_off=one_off
+            definition,
+            place=self.place,
+            runtime=self.runtime,
+            overrides=overrides,
+            one_off=one_off,
+            settings=settings,
         )
+        fate, play = decide_command(fate, overrides, self.runtime.timing)
         named |= {"cluster": cluster, "backend": self, "overrides": overrides}
         named |= {"container_instance_arn": None, "resource_requirements": None}
         try:
@@ -369,6 +398,8 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         task.definition = definition
         task.images = [self._image(container) for container in definition.container_definitions]
         task.told = set()
+        task.play, task.has_exec = play, has_exec
+        task.load_balancers = list((settings or {}).get("loadBalancers") or ())
         self.tasks.setdefault(cluster.name, {})[task.task_arn] = task
         return task
 
@@ -378,11 +409,15 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         if life.running_at is not None and life.running_at <= now and "start" not in task.told:
             task.told.add("start")
             self._log(task, f"started {task.images[0]['image']}", life.running_at)
+            self._log_program(task, "start", life.running_at)
+        log_command(task, now, place=self.place)
+        targets.follow(task, now, place=self.place)
         if life.stopping_at is None or life.stopping_at > now or "stop" in task.told:
             return
         task.told.add("stop")
         ending = life.ending
         if life.running_at is not None and ending is not None:
+            self._log_program(task, "stop", life.stopping_at)
             cause = ending.container_reason or ending.stopped_reason
             self._log(task, f"exiting with code {ending.exit_code}: {cause}", life.stopping_at)
         attachments: list[dict[str, Any]] = task.attachments
@@ -392,7 +427,18 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
             attachment["status"] = "DELETED"
 
     def _log(self, task: SandboxTask, text: str, at: float) -> None:
+        if task.play is not None:
+            # The log is its command's alone.
+            return
         launch.write_log(task.definition, task.life, place=self.place, text=text, at=at)
+
+    def _log_program(self, task: SandboxTask, moment: Moment, at: float) -> None:
+        if task.play is not None:
+            # Its command took the place of the program.
+            return
+        launch.write_program_log(
+            task.definition, task.life, place=self.place, overrides=task.overrides, moment=moment, at=at
+        )
 
     def _task_tags(self, service: Any, settings: Mapping[str, Any], definition: Any) -> list[dict[str, str]]:
         source = {"SERVICE": service.tags, "TASK_DEFINITION": definition.tags}.get(
@@ -409,6 +455,7 @@ def install(runtime: Runtime) -> None:
     """Puts this backend in the place of moto's; before the first request."""
     SandboxEcsBackend.runtime = runtime
     ecs_backends.backend = SandboxEcsBackend
+    targets.install()
 
 
 def tick_all() -> None:

@@ -13,7 +13,7 @@ from moto.core.responses import ActionResult
 from moto.ecs.exceptions import ECSException, InvalidParameterException
 from moto.ecs.responses import EC2ContainerServiceResponse
 
-from orchestrator.sandbox import ecs_views
+from orchestrator.sandbox import ecs_views, one_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -194,6 +194,14 @@ class SandboxEcsResponse(EC2ContainerServiceResponse):
         reason = self._get_param("reason") or "Task stopped by user"
         found[0].life.stop(self._now, stop_code="UserInitiated", reason=reason)
         return ActionResult({"task": ecs_views.task(found[0], self._now)})
+
+    def execute_command(self) -> ActionResult:
+        found, _ = self._backend.find_tasks(
+            self._get_param("cluster", _DEFAULT_CLUSTER), [self._get_param("task")]
+        )
+        if not found:
+            raise InvalidParameterException("The task provided in the request was not found.")
+        return ActionResult(one_off.open_session(found[0], self._get_param("container") or "", self._now))
 
     # --- shapes
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.sandbox import one_off
 from orchestrator.sandbox.clock import timestamp
+from orchestrator.sandbox.tasks import SIGTERM_EXIT_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -174,8 +176,8 @@ def task(one: SandboxTask, now: float) -> dict[str, Any]:
             "launchType": one.launch_type or None,
             "platformVersion": ("1.4.0" if one.launch_type == "FARGATE" else None),
             "platformFamily": _platform_family({"launchType": one.launch_type}),
-            "cpu": definition.cpu,
-            "memory": definition.memory,
+            "cpu": one.overrides.get("cpu") or definition.cpu,
+            "memory": one.overrides.get("memory") or definition.memory,
             "availabilityZone": f"{one.region_name}a",
             "connectivity": "CONNECTED" if running_at is not None else None,
             "lastStatus": status,
@@ -188,7 +190,7 @@ def task(one: SandboxTask, now: float) -> dict[str, Any]:
             "stoppingAt": _time(life.stopping_at) if stopping else None,
             "stoppedAt": _time(life.stopped_at) if status == "STOPPED" else None,
             "executionStoppedAt": _time(life.stopping_at) if status == "STOPPED" and running_at else None,
-            "enableExecuteCommand": False,
+            "enableExecuteCommand": one.has_exec,
             "tags": one.tags,
             "version": 1,
         }
@@ -199,12 +201,13 @@ _DEPLOYMENT_ONLY = ("serviceConnectConfiguration", "volumeConfigurations", "vpcL
 
 
 def _containers(one: SandboxTask, status: str, stopping: Any) -> list[dict[str, Any]]:
-    """Every container ends with its task; the first one is the one that made it end."""
+    """Every container ends with its task: the first one made it end, the others are told to stop."""
     described = []
     for index, (definition, image) in enumerate(
         zip(one.definition.container_definitions, one.images, strict=True)
     ):
         stopped = status == "STOPPED" and stopping is not None
+        exit_code = stopping.exit_code if stopped else None
         described.append(
             _without_none(
                 {
@@ -214,12 +217,15 @@ def _containers(one: SandboxTask, status: str, stopping: Any) -> list[dict[str, 
                     "image": definition["image"],
                     "imageDigest": image.get("imageDigest"),
                     "lastStatus": {"PROVISIONING": "PENDING", "DEACTIVATING": "RUNNING"}.get(status, status),
-                    "exitCode": stopping.exit_code if stopped else None,
+                    "exitCode": exit_code
+                    if exit_code is None or one_off.made_it_end(one, index)
+                    else SIGTERM_EXIT_CODE,
                     "reason": (stopping.container_reason or None) if stopped and index == 0 else None,
                     "healthStatus": "UNHEALTHY" if stopping is not None and stopping.unhealthy else "UNKNOWN",
                     "cpu": str(definition.get("cpu", 0)),
                     "memory": str(definition["memory"]) if definition.get("memory") else None,
                     "networkInterfaces": [],
+                    **one_off.exec_agents(one, status),
                 }
             )
         )

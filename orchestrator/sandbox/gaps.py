@@ -4,6 +4,10 @@
 - iam: AWS's own managed policies exist in every account (MOTO_IAM_LOAD_MANAGED_POLICIES, set in __main__.py).
 - s3: bucket policies are stored, not enforced, like every other policy here: moto ignores their conditions, so that
   "deny all but TLS" would deny all.
+- s3: objects are written at the sandbox's time, as its answers say it (Date, see server.py), so that what S3's clock decides
+  can be tried in no time.
+- logs: FilterLogEvents always interleaves the streams, as AWS has done since 2019, and refuses a stream that does not exist.
+- ecr: GetDownloadUrlForLayer answers with a signed URL of S3, in a bucket of an account of AWS's own, for configs as for layers.
 - ec2: a security group rule keeps its description also when it names a prefix list or another group.
 
 The rest of what the provider met is closed where it belongs: availabilityZoneRebalancing, deploymentConfiguration,
@@ -16,16 +20,30 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any, ClassVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
 
 import moto.applicationautoscaling.urls
 import moto.iam.urls
+import moto.logs.urls
 from moto.applicationautoscaling.models import applicationautoscaling_backends
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+from moto.core.responses import ActionResult
 from moto.ec2.models import security_groups
 from moto.iam.access_control import PermissionResult
 from moto.iam.models import IAMBackend, iam_backends
+from moto.logs.exceptions import ResourceNotFoundException
+from moto.logs.models import LogsBackend, logs_backends
 from moto.s3 import models as s3_models
+from moto.s3.models import s3_backends
+
+from orchestrator.sandbox.ecr import LayersNotFoundException, SandboxEcrBackend, SandboxEcrResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.sandbox.clock import Clock
 
 
 class SandboxAutoScalingResponse(ApplicationAutoScalingResponse):
@@ -92,13 +110,76 @@ class SandboxSecurityGroupRule(security_groups.SecurityGroupRule):
         return self.ip_range.get("Description") or self._given
 
 
+class SandboxLogsBackend(LogsBackend):
+    """CloudWatch Logs as API_FilterLogEvents has it: `interleaved` is taken for true whatever is asked for."""
+
+    @property
+    def _url_module(self) -> Any:
+        return moto.logs.urls
+
+    def filter_log_events(self, log_group_name: str, log_stream_names: list[str], *more: Any) -> Any:
+        group = self.groups.get(log_group_name)
+        if group is not None and set(log_stream_names) - set(group.streams):
+            raise ResourceNotFoundException("The specified log stream does not exist.")
+        # The last one is `interleaved`.
+        arguments: tuple[Any, ...] = (*more[:-1], True)
+        return super().filter_log_events(log_group_name, log_stream_names, *arguments)
+
+
+_LAYERS_ACCOUNT = "000000000000"
+
+
+def _get_download_url_for_layer(response: SandboxEcrResponse) -> ActionResult:
+    """API_GetDownloadUrlForLayer: where to fetch the bytes without credentials, for an hour. Nobody else looks at the signature."""
+    name, digest = response._get_param("repositoryName"), response._get_param("layerDigest")  # noqa: SLF001 - moto's own way
+    repository = response.ecr_backend._get_repository(name)  # noqa: SLF001
+    if digest not in repository.layers:
+        raise LayersNotFoundException(
+            f"The layer with digest '{digest}' does not exist in the repository with name '{repository.name}'"
+        )
+    runtime = SandboxEcrBackend.runtime
+    bucket, key = f"prod-{response.region}-starport-layer-bucket", digest.replace(":", "-")
+    backend: Any = s3_backends[_LAYERS_ACCOUNT]["aws"]
+    if bucket not in backend.buckets:
+        backend.create_bucket(bucket, response.region)
+    backend.put_object(bucket, key, runtime.blobs.path(digest).read_bytes())
+    at = datetime.fromtimestamp(runtime.clock.now(), UTC)
+    query = urlencode(
+        {
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{_LAYERS_ACCOUNT}/{at:%Y%m%d}/{response.region}/s3/aws4_request",
+            "X-Amz-Date": f"{at:%Y%m%dT%H%M%SZ}",
+            "X-Amz-Expires": "3600",
+            "X-Amz-SignedHeaders": "host",
+            "X-Amz-Signature": "0" * 64,
+        }
+    )
+    url = f"{runtime.endpoint_url}/{bucket}/{key}?{query}"
+    return ActionResult({"downloadUrl": url, "layerDigest": digest})
+
+
 def _no_bucket_policy_decides(*_request: object, **_named: object) -> PermissionResult:
     return PermissionResult.NEUTRAL
 
 
-def install() -> None:
+def _s3_time(clock: Clock) -> Callable[[], datetime]:
+    """When S3 writes something: the sandbox's time, and never the same millisecond twice, since moto orders versions by it."""
+    last = 0.0
+
+    def now() -> datetime:
+        nonlocal last
+        last = max(clock.now(), last + 0.001)
+        return datetime.fromtimestamp(last, UTC).replace(tzinfo=None)
+
+    return now
+
+
+def install(clock: Clock) -> None:
     """Puts these answers in the place of moto's; before the first request."""
+    vars(s3_models)["utcnow"] = _s3_time(clock)
     s3_models.FakeBucket.get_permission = _no_bucket_policy_decides  # type: ignore[method-assign]  # no other way in
     iam_backends.backend = SandboxIamBackend
+    SandboxEcrResponse.get_download_url_for_layer = _get_download_url_for_layer  # type: ignore[assignment]
+    logs_backends.backend = SandboxLogsBackend
     vars(security_groups)["SecurityGroupRule"] = SandboxSecurityGroupRule
     vars(moto.applicationautoscaling.urls)["url_paths"] = {"{0}/$": SandboxAutoScalingResponse.dispatch}

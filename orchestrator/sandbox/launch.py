@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from moto.iam.models import iam_backends
 from moto.logs.models import logs_backends
 
-from orchestrator.sandbox import ecr, tasks
+from orchestrator.sandbox import ecr, programs, reasons, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.sandbox.programs import Moment
     from orchestrator.sandbox.runtime import Runtime
     from orchestrator.sandbox.tasks import TaskLife
 
@@ -46,30 +47,81 @@ def resolve_digest(image: str, runtime: Runtime) -> str | None:
 
 
 def decide_fate(
-    definition: Any, *, place: Place, runtime: Runtime, overrides: Mapping[str, Any], one_off: bool
+    definition: Any,
+    *,
+    place: Place,
+    runtime: Runtime,
+    overrides: Mapping[str, Any],
+    one_off: bool,
+    settings: Mapping[str, Any] | None = None,
 ) -> tasks.Fate:
-    """What becomes of a task of this task definition that is started now."""
+    """What becomes of a task of this task definition that is started now; `settings` are its service's."""
     containers = definition.container_definitions
     problem = _problem(definition, containers, place, runtime)
     if problem:
         return tasks.Fate(runtime.timing.task_seconds, start_failure=tasks.start_failure(problem))
     fate = tasks.one_off_fate if one_off else tasks.service_fate
-    return fate(_behaviour(containers, overrides), containers[0]["image"], runtime.timing)
+    names = _names(definition, settings or {})
+    behaviour = _variable(tasks.BEHAVIOUR_VARIABLE, containers, overrides)
+    return fate(behaviour, names.image, runtime.timing, names)
 
 
 def write_log(definition: Any, life: TaskLife, *, place: Place, text: str, at: float) -> None:
     """Writes one line to the stream `<prefix>/<container>/<task id>` of every container that logs to CloudWatch."""
     for container in definition.container_definitions:
-        options = _awslogs(container)
-        prefix = options.get("awslogs-stream-prefix")
-        group = _log_groups(place, options).get(options.get("awslogs-group", ""))
-        if prefix is None or group is None:
-            continue
-        stream = f"{prefix}/{container['name']}/{life.task_id}"
-        if stream not in group.streams:
-            group.create_log_stream(stream)
-        message = f"[orch sandbox] {container['name']}: {text}"
-        group.put_log_events(stream, [{"timestamp": int(at * 1000), "message": message}])
+        _write(container, life, place, [f"[orch sandbox] {container['name']}: {text}"], at)
+
+
+def write_program_log(
+    definition: Any, life: TaskLife, *, place: Place, overrides: Mapping[str, Any], moment: Moment, at: float
+) -> None:
+    """Writes what the program of the first container says at that moment to that container's stream."""
+    containers = definition.container_definitions
+    behaviour = _variable(tasks.BEHAVIOUR_VARIABLE, containers, overrides)
+    scripted = _variable(programs.LOGS_VARIABLE, containers, overrides)
+    _write(containers[0], life, place, list(programs.lines(behaviour, moment, scripted)), at)
+
+
+def write_line(
+    definition: Any, life: TaskLife, *, place: Place, container: str, text: str, at: float
+) -> None:
+    """Writes one line to one container's stream."""
+    for item in definition.container_definitions:
+        if item["name"] == container:
+            _write(item, life, place, [text], at)
+
+
+def _write(
+    container: Mapping[str, Any], life: TaskLife, place: Place, messages: list[str], at: float
+) -> None:
+    options = _awslogs(container)
+    prefix = options.get("awslogs-stream-prefix")
+    group = _log_groups(place, options).get(options.get("awslogs-group", ""))
+    if prefix is None or group is None or not messages:
+        return
+    stream = f"{prefix}/{container['name']}/{life.task_id}"
+    if stream not in group.streams:
+        group.create_log_stream(stream)
+    group.put_log_events(stream, [{"timestamp": int(at * 1000), "message": message} for message in messages])
+
+
+def _names(definition: Any, settings: Mapping[str, Any]) -> reasons.Names:
+    """What stands in the task definition and the service, else the names that the sandbox invents."""
+    container = definition.container_definitions[0]
+    platform = getattr(definition, "runtime_platform", None) or {}
+    network = (settings.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+    balancer: Mapping[str, Any] = next(iter(settings.get("loadBalancers") or ()), {})
+    known = {
+        "image": container["image"],
+        "execution_role_arn": getattr(definition, "execution_role_arn", None),
+        "secret_arn": next((item["valueFrom"] for item in container.get("secrets") or ()), None),
+        "log_group": _awslogs(container).get("awslogs-group"),
+        "platform": "linux/arm64" if platform.get("cpuArchitecture") == "ARM64" else None,
+        "subnet": next(iter(network.get("subnets") or ()), None),
+        "target_group_arn": balancer.get("targetGroupArn"),
+        "port": balancer.get("containerPort"),
+    }
+    return reasons.Names(**{name: value for name, value in known.items() if value})
 
 
 _ELSEWHERE = object()
@@ -102,13 +154,9 @@ def _problem(
         group = options.get("awslogs-group", "")
         creates = options.get("awslogs-create-group") == "true"
         if options and not creates and group not in _log_groups(place, options):
-            return (
-                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times:"
-                " failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not"
-                f" exist: {group} : exit status 1"
-            )
+            return reasons.log_group_missing(reasons.Names(log_group=group))
     missing = next((c["image"] for c in containers if _look_up(c["image"], runtime) is None), None)
-    return None if missing is None else tasks.cannot_pull(missing)
+    return None if missing is None else reasons.cannot_pull(missing)
 
 
 def _role_exists(role_arn: str, place: Place) -> bool:
@@ -130,11 +178,11 @@ def _log_groups(place: Place, options: Mapping[str, str]) -> dict[str, Any]:
     return groups
 
 
-def _behaviour(containers: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]) -> str:
-    """The script of the first container that has one; RunTask's overrides win."""
+def _variable(name: str, containers: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]) -> str:
+    """The value of the first container that has the variable; RunTask's overrides win."""
     overridden = overrides.get("containerOverrides") or []
     for container in (*overridden, *containers):
         for pair in container.get("environment") or []:
-            if pair.get("name") == tasks.BEHAVIOUR_VARIABLE:
+            if pair.get("name") == name:
                 return str(pair.get("value", ""))
     return ""

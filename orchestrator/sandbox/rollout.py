@@ -102,6 +102,7 @@ class Deployment:
     failed_tasks: int = 0
     tasks: list[TaskLife] = field(default_factory=list)  # those not yet seen STOPPED
     healthy: set[str] = field(default_factory=set)
+    explained: set[str] = field(default_factory=set)
     failures_in_a_row: int = 0
     next_launch_at: float = 0.0
     replaced_at: float | None = None
@@ -280,6 +281,7 @@ class ServiceRollouts:
                 yield deployment.replaced_at + self._timing.stop_s
             for task in deployment.tasks:
                 yield task.healthy_at
+                yield task.stopping_at
                 yield task.stopped_at
         if self.service_deployments:
             yield self.current.created_at + self._timing.pending_s
@@ -293,9 +295,16 @@ class ServiceRollouts:
                     deployment.tasks.remove(task)
                     if task.ended_by_itself:
                         self._note_failure(deployment, task, at)
+                elif task.ended_by_itself and not task.is_active(at):
+                    self._say_why(deployment, task, at)  # its target drains before it stops
                 elif task.is_healthy(at) and task.task_id not in deployment.healthy:
                     deployment.healthy.add(task.task_id)
                     self._note_healthy(deployment)
+
+    def _say_why(self, deployment: Deployment, task: TaskLife, at: float) -> None:
+        if task.ending is not None and task.ending.event and task.task_id not in deployment.explained:
+            deployment.explained.add(task.task_id)
+            self._say(at, task.ending.event.replace("{task}", task.task_id))
 
     def _note_healthy(self, deployment: Deployment) -> None:
         deployment.failures_in_a_row = 0
@@ -304,8 +313,7 @@ class ServiceRollouts:
             self.current.failure_count = 0
 
     def _note_failure(self, deployment: Deployment, task: TaskLife, at: float) -> None:
-        if task.ending is not None and task.ending.unhealthy:
-            self._say(at, f"(task {task.task_id}) failed container health checks.")
+        self._say_why(deployment, task, at)
         if deployment is not self.primary or self.draining:
             return
         deployment.failures_in_a_row += 1
@@ -414,7 +422,8 @@ class ServiceRollouts:
         started = [self._launch(self.primary, at) for _ in range(min(room, missing))]
         self.primary.tasks.extend(started)
         self.primary.updated_at = at
-        self._say(at, f"has started {len(started)} tasks: {_listed(started)}.")
+        if placed := [task for task in started if not task.fate.is_unplaced]:
+            self._say(at, f"has started {len(placed)} tasks: {_listed(placed)}.")
 
     def _scale_in(self, at: float) -> None:
         active = self.primary.active(at)

@@ -62,12 +62,16 @@ class Application:
         self._registry = Registry(runtime, before_change=ecs.tick_all)
         self._moto = DomainDispatcherApplication(create_backend_app)
 
+    def now(self) -> float:
+        """The sandbox's time, in seconds since the epoch."""
+        return self._runtime.clock.now()
+
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path.startswith("/orch-sandbox/"):
             return self._control(Request(environ))(environ, start_response)
         started = time.monotonic()
-        call: dict[str, Any] = {"method": environ["REQUEST_METHOD"], "path": path}
+        call: dict[str, Any] = {"at": self.now(), "method": environ["REQUEST_METHOD"], "path": path}
 
         def start(status: str, headers: Any, *rest: Any) -> Any:
             call["status"] = int(status.split(maxsplit=1)[0])
@@ -204,10 +208,16 @@ def install(runtime: Runtime) -> None:
     ecr.install(runtime)
     ecs.install(runtime)
     ecs_api.install()
-    gaps.install()
+    gaps.install(runtime.clock)
 
 
 class _RequestHandler(MotoRequestHandler):
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """What the header Date says: the sandbox's time."""
+        application: Any = self.server.app
+        said: str = super().date_time_string(application.now() if timestamp is None else timestamp)
+        return said
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Says nothing: the application logs each request with its operation and account."""
 

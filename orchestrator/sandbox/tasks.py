@@ -7,10 +7,15 @@ Scripted by the container environment variable ORCH_SANDBOX_BEHAVIOUR:
     crash            exits with code 1 soon after RUNNING, before it counts as healthy
     exit:N           the same with code N
     oom              killed by the kernel, code 137, `OutOfMemoryError` as the container's reason
+    exec-format      exits with code 1, and `exec format error` in its log
     unhealthy        RUNNING, but its container health check fails and the scheduler stops it
-    cannot-pull      never starts: CannotPullContainerError
+    elb-unhealthy    the same by its load balancer's health check; `:CODE` answers with that code, `:timeout` not in time
     slow:SECONDS     takes that long to reach RUNNING
     flapping         becomes healthy, exits with code 1 after a while, again and again
+    cannot-pull      never starts: the registry does not have the image; and so do for their own reasons:
+    no-route, wrong-arch, secret-denied, secret-missing, log-group-missing, no-addresses
+    no-capacity      is not even placed, so that no task is listed: only an event of the service tells; and likewise:
+    quota
 
 Simplified: images need no time of their own to pull; ENI and agent states pass within the first half of the start.
 """
@@ -19,9 +24,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.sandbox import reasons
+from orchestrator.sandbox.reasons import Names, TargetHealth
+
 BEHAVIOUR_VARIABLE = "ORCH_SANDBOX_BEHAVIOUR"
 _ESSENTIAL = "Essential container in task exited"
-_SIGTERM_EXIT_CODE = 143
+SIGTERM_EXIT_CODE = 143
 _OOM_EXIT_CODE = 137
 
 
@@ -54,23 +62,30 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task stops. `exit_code` is None when the container never started."""
+    """How a task stops. `exit_code` is None when the container never started; `event` is what its service says of it, with
+    {task} for its id; `target_health` what its target group said before.
+    """
 
     stop_code: str
     stopped_reason: str
     exit_code: int | None
     container_reason: str = ""
     unhealthy: bool = False
+    event: str = ""
+    target_health: TargetHealth | None = None
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a task that nobody stops: it fails to start, runs `run_s` and ends, or runs for ever."""
+    """What becomes of a task that nobody stops: it fails to start, runs `run_s` and ends, or runs for ever. One that is unplaced
+    fails before there is a task.
+    """
 
     start_s: float
     start_failure: Ending | None = None
     run_s: float | None = None
     ending: Ending | None = None
+    is_unplaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,7 @@ class TaskLife:
         own_end = self._own_end_at
         if self._stop is None and (own_end is None or own_end > at):
             started = self.running_at is not None and self.running_at <= at
-            ending = Ending(stop_code, reason, _SIGTERM_EXIT_CODE if started else None)
+            ending = Ending(stop_code, reason, SIGTERM_EXIT_CODE if started else None)
             self._stop = _Stop(at, ending)
 
     @property
@@ -120,7 +135,12 @@ class TaskLife:
 
     @property
     def stopped_at(self) -> float | None:
-        return self._own_end_at if self._stop is None else self._stop.at + self._timing.stop_s
+        if self._stop is not None:
+            return self._stop.at + self._timing.stop_s
+        # Before it stops, its target drains: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
+        drains = self.fate.ending is not None and self.fate.ending.target_health is not None
+        end = self._own_end_at
+        return end + self._timing.stop_s if end is not None and drains else end
 
     @property
     def ended_by_itself(self) -> bool:
@@ -164,24 +184,38 @@ class TaskLife:
 
 
 def start_failure(reason: str) -> Ending:
-    """A task that never reached RUNNING."""
-    return Ending("TaskFailedToStart", reason, None, container_reason=reason)
+    """A task that never reached RUNNING. Of what fails at the container, the container has the reason too."""
+    container_reason = reason if reason.startswith("Cannot") else ""
+    event = f"was unable to place a task. Reason: {reason}"
+    return Ending("TaskFailedToStart", reason, None, container_reason, event=event)
 
 
-def cannot_pull(image: str) -> str:
-    """The stoppedReason that ECS gives when the registry does not have the image."""
-    return (
-        "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
-        f"failed to resolve ref {image}: {image}: not found"
-    )
+_START_FAILURES = {
+    "cannot-pull": lambda names: reasons.cannot_pull(names.image),
+    "no-route": reasons.no_route,
+    "wrong-arch": reasons.wrong_architecture,
+    "secret-denied": reasons.secret_denied,
+    "secret-missing": reasons.secret_missing,
+    "log-group-missing": reasons.log_group_missing,
+    "no-addresses": reasons.no_addresses,
+}
+_UNPLACED = {"no-capacity": reasons.no_capacity, "quota": reasons.quota}
 
 
-def service_fate(behaviour: str, image: str, timing: Timing) -> Fate:
+def service_fate(behaviour: str, image: str, timing: Timing, names: Names | None = None) -> Fate:
     """The fate of a service's task under a scripted behaviour; an empty one runs for ever."""
+    names = names or Names(image=image)
     kind, _, argument = behaviour.partition(":")
+    if kind in _START_FAILURES and not argument:
+        return Fate(timing.task_seconds, start_failure=start_failure(_START_FAILURES[kind](names)))
+    if kind in _UNPLACED and not argument:
+        return Fate(timing.pending_s, start_failure=start_failure(_UNPLACED[kind](names)), is_unplaced=True)
+    if kind == "elb-unhealthy":
+        return _elb_unhealthy(argument, names, timing)
     fates = {
         "": Fate(timing.task_seconds),
         "crash": _exits(1, timing),
+        "exec-format": _exits(1, timing),
         "oom": Fate(
             timing.task_seconds,
             run_s=timing.crash_s,
@@ -198,11 +232,11 @@ def service_fate(behaviour: str, image: str, timing: Timing) -> Fate:
             ending=Ending(
                 "ServiceSchedulerInitiated",
                 "Task failed container health checks",
-                _SIGTERM_EXIT_CODE,
+                SIGTERM_EXIT_CODE,
                 unhealthy=True,
+                event="(task {task}) failed container health checks.",
             ),
         ),
-        "cannot-pull": Fate(timing.task_seconds, start_failure=start_failure(cannot_pull(image))),
         "flapping": Fate(
             timing.task_seconds,
             run_s=timing.settle_s + timing.task_seconds,
@@ -215,14 +249,28 @@ def service_fate(behaviour: str, image: str, timing: Timing) -> Fate:
         return _exits(int(argument), timing)
     if kind == "slow" and _is_positive(argument):
         return Fate(float(argument))
-    known = "crash, exit:N, oom, unhealthy, cannot-pull, slow:SECONDS, flapping"
-    reason = f"{BEHAVIOUR_VARIABLE}={behaviour!r} is not known to the sandbox; known are {known}"
+    known = [*filter(None, fates), "exit:N", "slow:SECONDS", "elb-unhealthy[:CODE|:timeout]"]
+    known += [*_START_FAILURES, *_UNPLACED]
+    reason = f"{BEHAVIOUR_VARIABLE}={behaviour!r} is not known to the sandbox; known are {', '.join(known)}"
     return Fate(timing.task_seconds, start_failure=start_failure(f"ResourceInitializationError: {reason}"))
 
 
-def one_off_fate(behaviour: str, image: str, timing: Timing) -> Fate:
+def _elb_unhealthy(kind: str, names: Names, timing: Timing) -> Fate:
+    health = reasons.unhealthy(kind)
+    group = f"(target-group {names.target_group_arn})"
+    ending = Ending(
+        "ServiceSchedulerInitiated",
+        f"Task failed ELB health checks in {group}",
+        SIGTERM_EXIT_CODE,
+        event=f"(task {{task}}) (port {names.port}) is unhealthy in {group} due to (reason {health.description}).",
+        target_health=health,
+    )
+    return Fate(timing.task_seconds, run_s=timing.crash_s, ending=ending)
+
+
+def one_off_fate(behaviour: str, image: str, timing: Timing, names: Names | None = None) -> Fate:
     """The fate of a task started by RunTask: it exits with code 0 after a while unless scripted otherwise."""
-    fate = service_fate(behaviour, image, timing)
+    fate = service_fate(behaviour, image, timing, names)
     if fate.start_failure is None and fate.ending is None:
         done = Ending("EssentialContainerExited", _ESSENTIAL, 0)
         return Fate(fate.start_s, run_s=timing.task_seconds, ending=done)

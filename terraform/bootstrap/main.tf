@@ -39,7 +39,7 @@ locals {
         environments             = [name]
         branches                 = []
         job_workflow_refs        = var.job_workflow_refs
-        managed_policies         = {}
+        managed_policies         = { watch = module.permissions[name].watch_policy_arn }
         policies                 = { deploy = module.permissions[name].deploy_policy }
         permissions_boundary_arn = var.permissions_boundary_arn
       }

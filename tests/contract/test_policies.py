@@ -102,15 +102,15 @@ def canonical(document: str | dict[str, Any]) -> list[Any]:
 def test_each_role_gets_what_orch_policy_prints(plan, place):
     inline = planned(plan, "aws_iam_role_policy")
     managed = planned(plan, "aws_iam_policy")
-    read = json.loads(managed[f'module.permissions["{place.environment}"].aws_iam_policy.read']["policy"])
+    attached = planned(plan, "aws_iam_role_policy_attachment")
     for role in Role:
         name = f"{place.prefix}-{role}"
         own = inline.get(f'module.oidc.aws_iam_role_policy.this["{name}/{role}"]')
         statements = json.loads(own["policy"])["Statement"] if own else []
-        if f'module.oidc.aws_iam_role_policy_attachment.this["{name}/read"]' in planned(
-            plan, "aws_iam_role_policy_attachment"
-        ):
-            statements += read["Statement"]
+        for shared in ("read", "watch"):
+            if f'module.oidc.aws_iam_role_policy_attachment.this["{name}/{shared}"]' in attached:
+                address = f'module.permissions["{place.environment}"].aws_iam_policy.{shared}'
+                statements += json.loads(managed[address]["policy"])["Statement"]
         assert canonical({"Statement": statements}) == canonical(permissions.policy(role, place))
 
 

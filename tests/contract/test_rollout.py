@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import pytest
 
-from orchestrator.ecs import revisions, rollout, task_definition
+from orchestrator.ecs import revisions, rollout, services, task_definition
 from orchestrator.errors import AwsError, PreconditionError
 from orchestrator.events import RolloutProgress, ServiceEvent
 from orchestrator.model import Verdict
@@ -32,7 +34,7 @@ class Story:
         return rollout.follow(self.cloud.ecs, started, self.events.append, timeout_s=timeout_s, clock=clock)
 
     def start(self, definition: str, **options):
-        before = rollout.describe(self.cloud.ecs, **PLACE)
+        before = services.describe(self.cloud.ecs, **PLACE)
         options = {"desired_count": None, **options}
         return rollout.start(self.cloud.ecs, before, **PLACE, task_definition=definition, **options)
 
@@ -80,7 +82,7 @@ def test_a_crashing_rollout_is_rolled_back_by_the_breaker_and_its_failures_were_
 
 def test_a_first_deployment_that_fails_has_nothing_to_go_back_to(story, cloud):
     cloud.create_service(cloud.register(behaviour="cannot-pull"), desired=1)
-    before = rollout.describe(cloud.ecs, **PLACE)
+    before = services.describe(cloud.ecs, **PLACE)
     ended = story.follow(rollout.attach(before, **PLACE))
     assert ended.verdict is Verdict.FAILED
 
@@ -122,7 +124,7 @@ def test_too_slow_is_timed_out_and_can_be_followed_later(story, cloud):
     definition = cloud.register(behaviour="slow:120")
     ended = story.follow(story.start(definition), timeout_s=30)
     assert ended.verdict is Verdict.TIMED_OUT
-    again = story.follow(rollout.attach(rollout.describe(cloud.ecs, **PLACE), **PLACE))
+    again = story.follow(rollout.attach(services.describe(cloud.ecs, **PLACE), **PLACE))
     assert (again.verdict, again.revision_arn) == (Verdict.SUCCEEDED, definition)
     assert again.deployment_id == ended.deployment_id
 
@@ -152,15 +154,17 @@ def test_a_rollout_costs_few_calls(story, cloud, jitter):
 def test_no_such_service(cloud):
     cloud.ecs.create_cluster(clusterName="main")
     with pytest.raises(PreconditionError, match="no service web in cluster main"):
-        rollout.describe(cloud.ecs, **PLACE)
+        services.describe(cloud.ecs, **PLACE)
     with pytest.raises(AwsError) as caught:
-        rollout.describe(cloud.ecs, "absent", "web")
+        services.describe(cloud.ecs, "absent", "web")
     assert caught.value.code == "ClusterNotFoundException"
 
 
 def test_a_revision_registered_from_a_description_is_equal_to_it(cloud):
     first = revisions.describe(cloud.ecs, cloud.register(behaviour="crash"))
-    second = revisions.register(cloud.ecs, first.definition, {revisions.RELEASE_TAG: "r1"})
+    second = revisions.register(
+        Session(cloud.ecs, cloud.ecs), first.definition, {revisions.RELEASE_TAG: "r1"}
+    )
     described = revisions.describe(cloud.ecs, second.arn)
     assert second.arn != first.arn
     assert described.is_registered_by_orch
@@ -175,6 +179,13 @@ def test_a_released_revision_carries_the_time(cloud):
     described = revisions.describe(cloud.ecs, arn)
     assert described.tags[revisions.RELEASED_AT_TAG] == "2026-01-01T00:00:00+00:00"
     assert described.has_succeeded
+
+
+class Session(NamedTuple):
+    """The two clients that `revisions.register` takes."""
+
+    ecs: Any
+    ecs_once: Any
 
 
 class BusyEcs:
@@ -197,5 +208,5 @@ class BusyEcs:
 def test_a_concurrent_registration_is_waited_for():
     ecs, slept = BusyEcs(), []
     definition = task_definition.TaskDefinition({"family": "app", "containerDefinitions": []})
-    assert revisions.register(ecs, definition, {}, sleep=slept.append).arn == "arn:app:3"
+    assert revisions.register(Session(ecs, ecs), definition, {}, sleep=slept.append).arn == "arn:app:3"
     assert (ecs.attempts, len(slept)) == (3, 2)

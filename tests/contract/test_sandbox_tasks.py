@@ -103,6 +103,76 @@ def test_tasks_write_their_own_log_stream(cloud: Cloud) -> None:
     assert events[0]["timestamp"] <= events[1]["timestamp"]
 
 
+def test_what_the_program_writes_is_scripted(cloud: Cloud) -> None:
+    logs = cloud.client("logs")
+    logs.create_log_group(logGroupName="/ecs/app")
+    variables = {"ORCH_SANDBOX_BEHAVIOUR": "crash", "ORCH_SANDBOX_LOGS": "one\ntwo"}
+    environment = [{"name": name, "value": value} for name, value in variables.items()]
+    cloud.create_service(cloud.register(container={**LOGS, "environment": environment}), desired=1)
+    task = first_stopped(cloud)
+    stream = f"web/app/{task['taskArn'].rsplit('/', 1)[-1]}"
+    events = logs.get_log_events(logGroupName="/ecs/app", logStreamName=stream)["events"]
+    said = [event["message"] for event in events]
+    assert said[1:4] == ["one", "two", "Traceback (most recent call last):"]
+    assert said[-2] == "KeyError: 'DATABASE_URL'"
+
+
+def test_a_task_that_cannot_be_placed_is_no_task(cloud: Cloud) -> None:
+    cloud.create_service(cloud.register(behaviour="quota"), desired=1)
+    cloud.advance(LONG)
+    assert cloud.tasks("STOPPED") == cloud.tasks() == []
+    assert cloud.primary()["failedTasks"] == 3
+    messages = cloud.messages()
+    assert any("unable to place a task. Reason: You\u2019ve reached the limit" in one for one in messages)
+    assert not any("has started" in one for one in messages)
+
+
+def test_the_containers_beside_the_one_that_failed_are_told_to_stop(cloud: Cloud) -> None:
+    base = {"image": "registry.example/app:1", "memory": 128}
+    variables = [{"name": "ORCH_SANDBOX_BEHAVIOUR", "value": "exit:3"}]
+    made = cloud.ecs.register_task_definition(
+        family="two",
+        containerDefinitions=[{**base, "name": "app", "environment": variables}, {**base, "name": "side"}],
+    )
+    cloud.create_service(made["taskDefinition"]["taskDefinitionArn"], desired=1)
+    containers = first_stopped(cloud)["containers"]
+    assert [(one["name"], one["exitCode"]) for one in containers] == [("app", 3), ("side", 143)]
+
+
+def test_tasks_are_targets_while_they_run(cloud: Cloud) -> None:
+    ec2, elbv2 = cloud.client("ec2"), cloud.client("elbv2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    made = elbv2.create_target_group(Name="web", Protocol="HTTP", Port=80, VpcId=vpc, TargetType="ip")
+    group = made["TargetGroups"][0]["TargetGroupArn"]
+
+    def targets() -> list[tuple[int, str, str | None]]:
+        answer = elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return [
+            (one["Target"]["Port"], one["TargetHealth"]["State"], one["TargetHealth"].get("Reason"))
+            for one in answer
+        ]
+
+    cloud.create_service(
+        cloud.register(networkMode="awsvpc", container={"portMappings": [{"containerPort": 8080}]}),
+        desired=1,
+        networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet]}},
+        loadBalancers=[{"targetGroupArn": group, "containerName": "app", "containerPort": 8080}],
+    )
+    cloud.advance(0.2)
+    assert targets() == []
+    cloud.advance(2)
+    assert targets() == [(8080, "initial", "Elb.InitialHealthChecking")]
+    cloud.advance(1)
+    assert targets() == [(8080, "healthy", None)]
+    cloud.update_service(desiredCount=0)
+    cloud.advance(0.1)
+    assert targets() == [(8080, "draining", "Target.DeregistrationInProgress")]
+    cloud.advance(2)
+    assert targets() == []
+
+
 @pytest.mark.parametrize(
     ("behaviour", "stop_code", "exit_code", "reason"),
     [

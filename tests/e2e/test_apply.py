@@ -287,6 +287,7 @@ def test_a_sealed_plan_that_failed_half_way_is_resumed_and_held_to_what_was_revi
     key = {"ORCH_SEAL_KEY": base64.b64encode(bytes(range(32))).decode()}
     half = project.path / "terraform/envs/dev/half.tf"
     half.write_text(HALF)
+    project.edit("orch.toml", "[environments.dev]", '[environments.dev]\nseal = { equivalent = "allow" }')
     project.commit("Two more")
     project.orch("plan", "--env", "dev", "--sandbox", "--seal", **key)
     failed = project.orch(*APPLY, *given, "--sealed", "HEAD", code=1, **key)
@@ -326,6 +327,7 @@ def test_a_sealed_plan_that_failed_half_way_is_resumed_and_held_to_what_was_revi
     assert "Of the reviewed plan for dev: 2 done, 0 left" in nobody.stderr
     half.unlink()
     (project.path / "go").unlink()
+    project.edit("orch.toml", '\nseal = { equivalent = "allow" }', "")
     project.commit("No more")
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.contract.github_fake import TOKEN, GitHub, Issue
-from tests.e2e.conftest import Project
+from tests.e2e.conftest import Project, git
 
 ISSUER = "token.actions.githubusercontent.com"
 ACCOUNTS = {"staging": "222222222222", "prod": "333333333333"}
@@ -216,6 +216,14 @@ def bodies(github: GitHub) -> list[str]:
     return [comment.body for comment in github.comments.values()]
 
 
+def running_digest(project: Project, env: str) -> str:
+    """The first digits of the digest that the environment's service runs, as the comment shows them."""
+    ecs = project.client("ecs", ACCOUNTS[env])
+    service = ecs.describe_services(cluster=f"demo-{env}", services=["hello"])["services"][0]
+    definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+    return definition["containerDefinitions"][0]["image"].partition("@sha256:")[2][:8]
+
+
 def test_one_comment_tells_of_all_plans_and_is_edited_by_the_next_run(project: Project, github, tmp_path):
     environ = actions(github, tmp_path)
     done = project.orch("plan", "--all", "--sandbox", "--comment", **environ)
@@ -228,6 +236,10 @@ def test_one_comment_tells_of_all_plans_and_is_edited_by_the_next_run(project: P
         "**prod**",
     ]
     assert "aws_ecs_cluster" in body
+    # The commit is a later one than that which was applied.
+    head = git(project.path, "rev-parse", "HEAD")[:12]
+    (row,) = [line for line in body.splitlines() if "**staging** |" in line]
+    assert f"| hello `{running_digest(project, 'staging')}`\u00a0→ `{head}`, to be built |" in row
     assert "**staging**" in (tmp_path / "summary.md").read_text()
     assert TOKEN not in body + done.stdout + done.stderr
     project.orch("plan", "--env", "staging", "--sandbox", "--comment", **environ)

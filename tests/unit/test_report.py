@@ -28,7 +28,6 @@ from orchestrator.model import (
     OutputChange,
     Plan,
     Release,
-    ServiceStatus,
     Verdict,
 )
 from orchestrator.report import bug_log, json_lines, terminal, text
@@ -245,6 +244,29 @@ def test_a_plain_view_prints_lines_and_hides_refreshes():
     assert stream.getvalue() == "! careful\nmore\n  → do this\n"
 
 
+def test_a_result_is_coloured_and_wrapped_at_words_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    lines = [
+        "Plan for dev: 1 to create",
+        "  + module.environment.aws_ecr_repository.this (create)",
+        "      a - b",
+    ]
+    plain, coloured = io.StringIO(), Terminal()
+    terminal.write(lines, plain)
+    terminal.write(lines, coloured)
+    assert plain.getvalue() == "\n".join(lines) + "\n"
+    assert coloured.getvalue().split("\n") == [
+        "\x1b[1mPlan for dev: 1 to create\x1b[0m",
+        "\x1b[32m  +\x1b[0m",
+        "\x1b[32m      module.environment.aws_ecr_repository.this\x1b[0m",
+        "\x1b[32m      (create)\x1b[0m",
+        "      a - b",
+        "",
+    ]
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -303,35 +325,6 @@ def test_a_bug_leaves_one_line_and_a_log_without_the_environment(tmp_path):
     assert "Traceback" in log.read_text()
     assert "canary" not in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
-
-
-def test_status_for_people():
-    running = ServiceStatus(
-        "dev",
-        "web",
-        "arn:aws:ecs:r:1:task-definition/demo-dev-web:7",
-        "r/web@sha256:aa",
-        "COMPLETED",
-        2,
-        3,
-        "id",
-        "c0ffee",
-        "2026-01-01",
-    )
-    new = ServiceStatus(
-        "dev", "job", "arn:aws:ecs:r:1:task-definition/demo-dev-job:1", "", "", 0, 0, "", "", ""
-    )
-    assert text.status_lines([running, new]) == [
-        "dev · web: COMPLETED, 2 of 3 running",
-        "  revision  demo-dev-web:7",
-        "  image     r/web@sha256:aa",
-        "  commit    c0ffee",
-        "  released  2026-01-01",
-        "dev · job: no deployment, 0 of 0 running",
-        "  revision  demo-dev-job:1",
-        "  image     none yet: orch has released nothing here",
-    ]
-    assert json.loads(json_lines.value_line(running))["type"] == "service_status"
 
 
 def test_destroyed_and_bootstrapped_for_people():

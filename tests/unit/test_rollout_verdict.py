@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestrator.ecs import rollout
+from orchestrator.ecs import verdict as verdicts
 from orchestrator.ecs.revisions import Revision
-from orchestrator.ecs.rollout import Deployment, ServiceDeployment, ServiceState
+from orchestrator.ecs.services import Deployment, ServiceDeployment, ServiceState
 from orchestrator.ecs.task_definition import TaskDefinition
 from orchestrator.model import Verdict
 from orchestrator.operations.release import Move, next_move
@@ -127,12 +128,12 @@ BREAKER = "ECS deployment circuit breaker: tasks failed to start."
     ],
 )
 def test_the_verdict_on_each_history(state, service_deployment, verdict):
-    judged = rollout.judge(OURS, state, service_deployment)
+    judged = verdicts.judge(OURS, state, service_deployment)
     assert (judged[0] if judged else None) == verdict
 
 
 def test_the_reason_is_ecs_own():
-    judged = rollout.judge(OURS, service(MINE_DONE), ours("ROLLBACK_SUCCESSFUL", rollback_reason=BREAKER))
+    judged = verdicts.judge(OURS, service(MINE_DONE), ours("ROLLBACK_SUCCESSFUL", rollback_reason=BREAKER))
     assert judged == (Verdict.ROLLED_BACK, BREAKER)
 
 
@@ -166,6 +167,7 @@ class FakeEcs:
 
 def service_json(deployments: list[dict]) -> dict:
     return {
+        "serviceName": "web",
         "status": "ACTIVE",
         "taskDefinition": NEW,
         "desiredCount": 1,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.sandbox import programs
+from orchestrator.sandbox.reasons import Names, TargetHealth
 from orchestrator.sandbox.tasks import TaskLife, Timing, one_off_fate, service_fate
 
 TIMING = Timing(4.0)
@@ -80,7 +82,70 @@ def test_flapping_becomes_healthy_first() -> None:
     assert one.healthy_at < one.stopped_at
 
 
-@pytest.mark.parametrize("behaviour", ["explode", "exit:", "exit:x", "slow:", "slow:-1", "crash:1"])
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("no-route", "CannotPullContainerError: The task cannot pull example/app:1 from the registry"),
+        ("wrong-arch", "descriptor matching platform 'linux/arm64'"),
+        ("secret-denied", "not authorized to perform: secretsmanager:GetSecretValue on resource: arn:s"),
+        ("secret-missing", "can't retrieve the secret with ARN 'arn:s' from AWS Secrets Manager"),
+        ("log-group-missing", "The specified log group does not exist: /ecs/x"),
+        ("no-addresses", "in subnet 'subnet-7'"),
+        ("no-capacity", "Capacity is unavailable at this time."),
+        ("quota", "reached the limit on the number of vCPUs"),
+    ],
+)
+def test_a_start_that_fails_says_why_in_the_words_of_aws(behaviour: str, reason: str) -> None:
+    names = Names("example/app:1", "arn:aws:iam::1:role/r", "arn:s", "/ecs/x", "linux/arm64", "subnet-7")
+    fate = service_fate(behaviour, "example/app:1", TIMING, names)
+    ending = fate.start_failure
+    assert ending is not None
+    assert reason in ending.stopped_reason
+    assert ending.event == f"was unable to place a task. Reason: {ending.stopped_reason}"
+    assert (ending.stop_code, ending.exit_code) == ("TaskFailedToStart", None)
+    # Only what fails at a container is the container's reason too.
+    assert bool(ending.container_reason) == (behaviour in {"no-route", "wrong-arch"})
+    assert fate.is_unplaced == (behaviour in {"no-capacity", "quota"})
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "health"),
+    [
+        ("elb-unhealthy", ("Target.FailedHealthChecks", "Health checks failed")),
+        ("elb-unhealthy:timeout", ("Target.Timeout", "Request timed out")),
+        (
+            "elb-unhealthy:503",
+            ("Target.ResponseCodeMismatch", "Health checks failed with these codes: [503]"),
+        ),
+    ],
+)
+def test_a_target_that_is_unhealthy_drains_before_its_task_stops(
+    behaviour: str, health: tuple[str, str]
+) -> None:
+    one = life(behaviour)
+    assert one.ending is not None
+    assert one.ending.target_health == TargetHealth("unhealthy", *health)
+    assert f"due to (reason {health[1]})." in one.ending.event
+    assert one.ending.stopped_reason.startswith("Task failed ELB health checks in (target-group arn:")
+    ends = RUNS_AT + TIMING.crash_s
+    assert one.status(ends) == "DEACTIVATING"
+    assert one.status(ends + TIMING.stop_s) == "STOPPED"
+    assert one.ended_by_itself
+    assert one.healthy_at is None
+
+
+def test_a_program_writes_what_fits_its_behaviour_or_what_it_is_told() -> None:
+    assert programs.lines("crash", "stop")[-1] == "KeyError: 'DATABASE_URL'"
+    assert programs.lines("exec-format", "stop") == ("exec /usr/local/bin/app: exec format error",)
+    assert programs.lines("elb-unhealthy:404", "start") == ("listening on port 8080",)
+    assert programs.lines("crash", "start", "one\ntwo") == ("one", "two")
+    assert programs.lines("", "start") == ()
+    assert programs.lines("exit:3", "stop", "one") == ()
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["explode", "exit:", "exit:x", "slow:", "slow:-1", "crash:1", "quota:1"]
+)
 def test_an_unknown_script_fails_the_start_and_lists_the_known(behaviour: str) -> None:
     ending = life(behaviour).ending
     assert ending is not None

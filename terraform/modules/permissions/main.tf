@@ -23,3 +23,12 @@ resource "aws_iam_policy" "read" {
   policy      = data.aws_iam_policy_document.read.minified_json
   tags        = var.tags
 }
+
+# Managed, because it and what the role writes would exceed what IAM allows in inline policies.
+resource "aws_iam_policy" "watch" {
+  name        = "watch"
+  path        = local.path
+  description = "What orch reads of ${local.prefix} to roll its services out, and to tell why one fails."
+  policy      = data.aws_iam_policy_document.watch.minified_json
+  tags        = var.tags
+}

@@ -8,6 +8,11 @@ output "read_policy_arn" {
   value       = aws_iam_policy.read.arn
 }
 
+output "watch_policy_arn" {
+  description = "ARN of the managed policy that the role deploy carries."
+  value       = aws_iam_policy.watch.arn
+}
+
 output "plan_policy" {
   description = "Policy of the role plan beside the managed one, as JSON."
   value       = data.aws_iam_policy_document.plan.minified_json
@@ -24,7 +29,7 @@ output "apply_policy" {
 }
 
 output "deploy_policy" {
-  description = "Policy of the role deploy, as JSON."
+  description = "Policy of the role deploy beside the managed one, as JSON."
   value       = data.aws_iam_policy_document.deploy.minified_json
 
   # It has a statement for each service. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -35,12 +40,13 @@ output "deploy_policy" {
 }
 
 output "documents" {
-  description = "All of them as JSON, by name, for checks: read (the managed policy), plan, push, apply, deploy, boundary."
+  description = "All of them as JSON, by name, for checks: read and watch (the managed policies), plan, push, apply, deploy, boundary."
   value = {
     read     = data.aws_iam_policy_document.read.minified_json
     plan     = data.aws_iam_policy_document.plan.minified_json
     push     = data.aws_iam_policy_document.push.minified_json
     apply    = data.aws_iam_policy_document.apply.minified_json
+    watch    = data.aws_iam_policy_document.watch.minified_json
     deploy   = data.aws_iam_policy_document.deploy.minified_json
     boundary = data.aws_iam_policy_document.boundary.minified_json
   }

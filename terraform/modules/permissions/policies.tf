@@ -162,6 +162,12 @@ data "aws_iam_policy_document" "read" {
 
 data "aws_iam_policy_document" "plan" {
   statement {
+    sid       = "SeeLock"
+    actions   = ["s3:GetObject"]
+    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/locks/${var.environment}.json"]
+  }
+
+  statement {
     sid       = "StorePlans"
     actions   = ["s3:PutObject"]
     resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/plans/${var.environment}/*"]
@@ -189,6 +195,12 @@ data "aws_iam_policy_document" "plan" {
       variable = "kms:EncryptionContext:orch:environment"
       values   = [var.environment]
     }
+  }
+
+  statement {
+    sid       = "FindImages"
+    actions   = ["ecr:DescribeImages"]
+    resources = ["arn:${var.partition}:ecr:${var.region}:${var.account_id}:repository/${local.prefix}/*"]
   }
 }
 
@@ -224,6 +236,16 @@ data "aws_iam_policy_document" "apply" {
     sid       = "WriteState"
     actions   = ["s3:PutObject"]
     resources = ["arn:${var.partition}:s3:::${var.state_bucket}/${var.environment}/terraform.tfstate"]
+  }
+
+  statement {
+    sid = "HoldLock"
+    actions = [
+      "s3:DeleteObject",
+      "s3:GetObject",
+      "s3:PutObject",
+    ]
+    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/locks/${var.environment}.json"]
   }
 
   statement {
@@ -749,7 +771,7 @@ data "aws_iam_policy_document" "apply" {
   }
 }
 
-data "aws_iam_policy_document" "deploy" {
+data "aws_iam_policy_document" "watch" {
   statement {
     sid       = "FindState"
     actions   = ["s3:ListBucket"]
@@ -763,15 +785,15 @@ data "aws_iam_policy_document" "deploy" {
   }
 
   statement {
-    sid       = "RecordReleases"
-    actions   = ["s3:PutObject"]
-    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/releases/${var.environment}/*"]
-  }
-
-  statement {
     sid       = "FindImages"
     actions   = ["ecr:DescribeImages"]
     resources = ["arn:${var.partition}:ecr:${var.region}:${var.account_id}:repository/${local.prefix}/*"]
+  }
+
+  statement {
+    sid       = "ReadReleases"
+    actions   = ["s3:GetObject"]
+    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/releases/${var.environment}/*"]
   }
 
   statement {
@@ -787,6 +809,103 @@ data "aws_iam_policy_document" "deploy" {
       variable = "aws:RequestedRegion"
       values   = [var.region]
     }
+  }
+
+  statement {
+    sid = "FollowRollouts"
+    actions = [
+      "ecs:DescribeServiceDeployments",
+      "ecs:DescribeServiceRevisions",
+      "ecs:DescribeServices",
+      "ecs:ListServiceDeployments",
+    ]
+    resources = [
+      "arn:${var.partition}:ecs:${var.region}:${var.account_id}:service/${local.prefix}/*",
+      "arn:${var.partition}:ecs:${var.region}:${var.account_id}:service-deployment/${local.prefix}/*",
+      "arn:${var.partition}:ecs:${var.region}:${var.account_id}:service-revision/${local.prefix}/*",
+    ]
+  }
+
+  statement {
+    sid       = "FindTasks"
+    actions   = ["ecs:ListTasks"]
+    resources = ["*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:cluster/${local.prefix}"]
+    }
+  }
+
+  statement {
+    sid       = "ReadTasks"
+    actions   = ["ecs:DescribeTasks"]
+    resources = ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:task/${local.prefix}/*"]
+  }
+
+  statement {
+    sid = "ReadLogs"
+    actions = [
+      "logs:FilterLogEvents",
+      "logs:GetLogEvents",
+    ]
+    resources = [
+      "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.prefix}/*",
+      "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:/ecs/${local.prefix}/*:*",
+    ]
+  }
+
+  statement {
+    sid = "ReadImages"
+    actions = [
+      "ecr:BatchGetImage",
+      "ecr:GetDownloadUrlForLayer",
+    ]
+    resources = ["arn:${var.partition}:ecr:${var.region}:${var.account_id}:repository/${local.prefix}/*"]
+  }
+
+  statement {
+    sid       = "ReadTaskRoles"
+    actions   = ["iam:GetRole"]
+    resources = ["arn:${var.partition}:iam::${var.account_id}:role/orch/${local.prefix}/*"]
+  }
+
+  statement {
+    sid = "ReadHealth"
+    actions = [
+      "application-autoscaling:DescribeScalableTargets",
+      "cloudwatch:DescribeAlarms",
+      "elasticloadbalancing:DescribeTargetHealth",
+      "logs:DescribeLogGroups",
+      "secretsmanager:DescribeSecret",
+      "ssm:DescribeParameters",
+    ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [var.region]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "deploy" {
+  statement {
+    sid = "HoldLock"
+    actions = [
+      "s3:DeleteObject",
+      "s3:GetObject",
+      "s3:PutObject",
+    ]
+    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/locks/${var.environment}.json"]
+  }
+
+  statement {
+    sid       = "RecordReleases"
+    actions   = ["s3:PutObject"]
+    resources = ["arn:${var.partition}:s3:::${var.state_bucket}/orch/releases/${var.environment}/*"]
   }
 
   statement {
@@ -814,9 +933,12 @@ data "aws_iam_policy_document" "deploy" {
   }
 
   statement {
-    sid       = "TagRevisions"
-    actions   = ["ecs:TagResource"]
-    resources = [for service in var.services : "arn:${var.partition}:ecs:${var.region}:${var.account_id}:task-definition/${local.prefix}-${service}:*"]
+    sid     = "TagRevisions"
+    actions = ["ecs:TagResource"]
+    resources = concat(
+      ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:task/${local.prefix}/*"],
+      [for service in var.services : "arn:${var.partition}:ecs:${var.region}:${var.account_id}:task-definition/${local.prefix}-${service}:*"],
+    )
   }
 
   statement {
@@ -857,18 +979,27 @@ data "aws_iam_policy_document" "deploy" {
   }
 
   statement {
-    sid = "FollowRollouts"
-    actions = [
-      "ecs:DescribeServiceDeployments",
-      "ecs:DescribeServiceRevisions",
-      "ecs:DescribeServices",
-      "ecs:ListServiceDeployments",
-    ]
-    resources = [
-      "arn:${var.partition}:ecs:${var.region}:${var.account_id}:service/${local.prefix}/*",
-      "arn:${var.partition}:ecs:${var.region}:${var.account_id}:service-deployment/${local.prefix}/*",
-      "arn:${var.partition}:ecs:${var.region}:${var.account_id}:service-revision/${local.prefix}/*",
-    ]
+    sid       = "EndRollouts"
+    actions   = ["ecs:StopServiceDeployment"]
+    resources = ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:service-deployment/${local.prefix}/*"]
+  }
+
+  statement {
+    sid       = "RunTasks"
+    actions   = ["ecs:RunTask"]
+    resources = ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:task-definition/${local.prefix}-*:*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:cluster/${local.prefix}"]
+    }
+  }
+
+  statement {
+    sid       = "StopTasks"
+    actions   = ["ecs:StopTask"]
+    resources = ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:task/${local.prefix}/*"]
   }
 }
 

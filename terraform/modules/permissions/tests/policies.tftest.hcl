@@ -34,7 +34,7 @@ run "each_service_is_named" {
     error_message = "Images must be pushed to the services' repositories alone."
   }
   assert {
-    condition     = aws_iam_policy.boundary.path == "/orch/demo-dev/" && aws_iam_policy.boundary.name == "boundary" && aws_iam_policy.read.path == "/orch/demo-dev/"
+    condition     = aws_iam_policy.boundary.path == "/orch/demo-dev/" && aws_iam_policy.boundary.name == "boundary" && aws_iam_policy.read.path == "/orch/demo-dev/" && aws_iam_policy.watch.path == "/orch/demo-dev/"
     error_message = "The managed policies must lie under the environment's path, where permissions_boundary_arn names the boundary."
   }
   assert {
@@ -42,7 +42,7 @@ run "each_service_is_named" {
     error_message = "Without protection the role apply must be denied nothing."
   }
   assert {
-    condition     = jsondecode(aws_iam_policy.boundary.policy) == jsondecode(output.documents["boundary"]) && jsondecode(aws_iam_policy.read.policy) == jsondecode(output.documents["read"])
+    condition     = jsondecode(aws_iam_policy.boundary.policy) == jsondecode(output.documents["boundary"]) && jsondecode(aws_iam_policy.read.policy) == jsondecode(output.documents["read"]) && jsondecode(aws_iam_policy.watch.policy) == jsondecode(output.documents["watch"])
     error_message = "The managed policies must hold their documents."
   }
 }
