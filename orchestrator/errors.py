@@ -134,7 +134,6 @@ class AwsError(OrchError):
         return self.code in _TRANSIENT
 
 
-
 class GitHubError(OrchError):
     """A call of GitHub's API failed; `status` is the HTTP status, 0 when no answer came; `endpoint` such as `GET /repos/…`."""
 
