@@ -377,7 +377,9 @@ class _File(_Table):
             if unknown:
                 raise ValueError(f"services.{name}.needs: there is no service `{unknown[0]}`")
         try:
-            tuple(TopologicalSorter({name: item.needs for name, item in self.services.items()}).static_order())
+            tuple(
+                TopologicalSorter({name: item.needs for name, item in self.services.items()}).static_order()
+            )
         except CycleError as error:
             circle = " → ".join(reversed(error.args[1]))
             raise ValueError(f"services that need each other could never start: {circle}") from None

@@ -1,20 +1,19 @@
 """How long a watch waits between two looks at ECS. Pure: it is told the time, and what happened.
 
-A look every 1.9 s while there is news, a little slower without, and then in proportion to how long the rollout takes: nobody
-minds 5 s after five minutes. Each call costs a token, of which one service has a few to spare and gets 0.39 a second: so one
-service costs at most 30 calls in any 60 s when ECS answers, whatever happens. 100 services are five calls a look: far from the
-20 calls a second that the account has (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html).
+A look every 1.9 s while there is news, every 2.6 s without, and then in proportion to how long the rollout takes: nobody minds
+5 s after five minutes. Each call costs a token; one service has a few of them to spare and gets 0.39 a second, so that it costs
+at most 30 calls in any 60 s while ECS answers, whatever happens. 100 services in one watch are five calls a look, far from the
+20 a second that the account has (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html).
 """
 
 from __future__ import annotations
 
 _FIRST_S = 1.0
-_GROWTH = 1.3
 _BUSY_S = 1.9
 _BUSY_FOR_S = 25.0
 _SHARE = 1 / 40
 _SLOWEST_S = 5.0
-# A look costs three calls at most, one of which is paid before it: 5.5 + 60 * 0.39 + 2 < 31.
+# A look that was paid for with one token may cost three: 5.5 + 60 * 0.39 + 2 < 31.
 _SPARE_CALLS = 5.5
 _CALLS_A_S = 0.39
 _THROTTLED_S = 10.0
@@ -27,7 +26,7 @@ class Pace:
     def __init__(self, now: float) -> None:
         self.followed = 0
         self._began_at = self._news_at = self._paid_at = now
-        self._quick_s = _FIRST_S
+        self._is_first = True
         self._tokens = 0.0
         self._throttled_s = 0.0
 
@@ -36,7 +35,7 @@ class Pace:
         self._earn(now)
         self._tokens += _SPARE_CALLS * max(followed - self.followed, 0)
         self.followed = followed
-        self._began_at, self._quick_s = now, _FIRST_S
+        self._began_at, self._is_first = now, True
         self.news(now)
 
     def news(self, now: float) -> None:
@@ -49,6 +48,7 @@ class Pace:
         self._tokens -= 1.0
 
     def throttled(self) -> None:
+        """AWS asks for fewer calls."""
         self._throttled_s = min(max(self._throttled_s * 2, _THROTTLED_S), _MOST_THROTTLED_S)
 
     def answered(self) -> None:
@@ -59,14 +59,15 @@ class Pace:
         """How long until the next look."""
         self._earn(now)
         owed = max(1.0 - self._tokens, 0.0) / (_CALLS_A_S * max(self.followed, 1))
-        if self._throttled_s:
-            return max(self._throttled_s * jitter, owed)
         wanted = _BUSY_S
-        if now - self._news_at >= _BUSY_FOR_S:
+        if self._throttled_s:
+            wanted = self._throttled_s
+        elif self._is_first:
+            wanted = _FIRST_S
+        elif now - self._news_at >= _BUSY_FOR_S:
             wanted = min(max(1 / _CALLS_A_S, (now - self._began_at) * _SHARE), _SLOWEST_S)
-        pause = min(self._quick_s, wanted)
-        self._quick_s = min(self._quick_s * _GROWTH, _SLOWEST_S)
-        return max(pause * jitter, owed)
+        self._is_first = False
+        return max(wanted * jitter, owed)
 
     def _earn(self, now: float) -> None:
         many = max(self.followed, 1)

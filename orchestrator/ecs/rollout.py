@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _EVENTS_EVERY_S = 30.0
 _LOOKS_A_FAILURE = 4
-JITTER = (0.95, 1.05)
+JITTER = (1.0, 1.05)
 """Each wait between two looks is multiplied by a factor of this range, so that many runs do not look in step."""
 # How long ECS may answer nothing at all before nobody can say how the rollout goes.
 _BLIND_S = 300.0

@@ -611,7 +611,9 @@ def locks_lines(locks: Sequence[Lock], environments: Sequence[str]) -> list[str]
         if about is not None and about.run_url:
             lines.append(f"  {about.run_url}")
         if about is not None and about.kind is LockKind.TERRAFORM:
-            lines.append(f"  Terraform's lock of the state; if that run is dead: terraform force-unlock {about.id}")
+            lines.append(
+                f"  Terraform's lock of the state; if that run is dead: terraform force-unlock {about.id}"
+            )
     return lines
 
 
