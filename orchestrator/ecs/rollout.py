@@ -159,7 +159,7 @@ def follow(
     return ended
 
 
-@dataclass
+@dataclass(eq=False)
 class _Followed:
     """What is known of one rollout under way."""
 
@@ -206,6 +206,7 @@ class Watch:
         self._clock = clock or Clock()
         self._followed: list[_Followed] = []
         self._pace = Pace(self._clock.now())
+        self._is_answered = True
         self._answered_at = self._clock.now()
         self._warned_at = float("-inf")
 
@@ -282,19 +283,17 @@ class Watch:
             self._report(one)
             if trouble is None:
                 self._diagnose(one)
-        if trouble is None:
+        self._is_answered = trouble is None
+        if self._is_answered:
             self._pace.answered()
-        done = self._end(
-            {id(one): self._verdict(one, is_blind=trouble is not None) for one in self._followed}
-        )
+        done = self._end({one: self._verdict(one, is_blind=trouble is not None) for one in self._followed})
         return done if trouble is None else done + self._blinded(trouble)
 
-    def _end(self, said: dict[int, tuple[Verdict, str] | None]) -> tuple[Rollout, ...]:
+    def _end(self, said: dict[_Followed, tuple[Verdict, str] | None]) -> tuple[Rollout, ...]:
         """Takes those out of the watch of which something is said."""
-        ended = [(one, said.get(id(one))) for one in self._followed]
-        self._followed = [one for one, found in ended if found is None]
+        self._followed = [one for one in self._followed if said.get(one) is None]
         self._pace.followed = len(self._followed)
-        return tuple(_rollout(one, found) for one, found in ended if found is not None)
+        return tuple(_rollout(one, found) for one, found in said.items() if found is not None)
 
     def _read(self) -> None:
         """Asks ECS for what may have changed; of a read that fails, the parts before stay."""
@@ -302,14 +301,15 @@ class Watch:
         for one in self._followed:
             if one.has_api and not one.arn and now >= one.find_at:
                 self._find(one)
-        # One that only wants to know of events is not asked twice in the same look, unless it has turned.
-        self._read_deployments(
-            [one for one in self._followed if one.ours is None or not one.wants_events(now)]
-        )
-        due = [one for one in self._followed if one.is_due(now)]
-        asked = [one for one in due if one.wants_events(now) and one.ours is not None]
-        self._read_services(due)
-        self._read_deployments([one for one in asked if _has_turned(one)])
+        # Who is asked for its events alone is not asked twice in the same look, unless they tell that it has turned.
+        spared = [
+            one
+            for one in self._followed
+            if self._is_answered and one.ours is not None and not one.is_stale and one.wants_events(now)
+        ]
+        self._read_deployments([one for one in self._followed if one not in spared])
+        self._read_services([one for one in self._followed if one.is_due(now)])
+        self._read_deployments([one for one in spared if _has_turned(one)])
 
     def _calls(self) -> None:
         self._pace.called(self._clock.now())
@@ -384,7 +384,11 @@ class Watch:
                 Verdict.FAILED,
                 f"{_why(one)}; it is the first rollout of this service: there is nothing to go back to",
             )
-        if said is None or not verdict.is_doubtful(said, one.state, one.ours):
+        # What is not listed yet may be so in a moment, and then it tells.
+        is_unlisted = (
+            one.has_api and one.ours is None and said is not None and said[0] is not Verdict.SUCCEEDED
+        )
+        if said is None or not (is_unlisted or verdict.is_doubtful(said, one.state, one.ours)):
             one.doubt = None
         elif is_blind or not self._has_lasted(one, said[0]):
             return None
@@ -502,7 +506,7 @@ class Watch:
         is_over = not error.is_transient or now - self._answered_at >= _BLIND_S
         reason = f"the rollout goes on in ECS, but could not be followed: {error.message}"
         lost = [one for one in self._followed if is_over or now >= one.deadline]
-        return self._end({id(one): (Verdict.UNKNOWN, reason) for one in lost})
+        return self._end(dict.fromkeys(lost, (Verdict.UNKNOWN, reason)))
 
     def _pause_s(self) -> float:
         now = self._clock.now()

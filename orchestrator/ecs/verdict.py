@@ -207,4 +207,5 @@ def _is_rollback(memory: Memory, deployment_id: str, state: ServiceState, primar
     if memory.newer or any(item.id not in known for item in state.deployments):
         # Of a newer deployment than ours it may be the rollback.
         return False
-    return is_told or (bool(memory.failure) and _rolls_back(memory.failure, state))
+    is_listed = state.deployment(deployment_id) is not None
+    return is_told or (is_listed and bool(memory.failure) and _rolls_back(memory.failure, state))
