@@ -187,6 +187,7 @@ class _Followed:
     failure_count: int = 0
     looks_left: int = 0
     stopped_for: str = ""
+    is_unstoppable: bool = False
     is_cancelled: bool = False
 
     def is_due(self, now: float) -> bool:
@@ -440,7 +441,8 @@ class Watch:
 
     def _diagnose(self, one: _Followed) -> None:
         count = one.progress.failed if one.progress else 0
-        has_ended = one.ours is not None and one.ours.status in verdict.TERMINAL
+        # ECS was faster.
+        is_decided = one.ours is not None and one.ours.status in verdict.TERMINAL | verdict.ROLLING_BACK
         if count > one.failure_count:
             # ECS may count a failure before the task has its last word.
             one.looks_left = _LOOKS_A_FAILURE
@@ -461,7 +463,7 @@ class Watch:
         for failure in found:
             self._emit(TaskFailed(failure))
         cause = _decisive(one.failures)
-        if not (cause and one.fail_fast and one.started.has_fallback) or has_ended or one.stopped_for:
+        if not (cause and one.fail_fast and one.started.has_fallback) or is_decided or one.stopped_for:
             return
         if self._stop(one, cause):
             self._emit(
@@ -473,8 +475,8 @@ class Watch:
 
     def _stop(self, one: _Followed, reason: str) -> bool:
         """Asks for the rollback of one deployment, once. False when there is no API for it, or it has ended."""
-        if one.stopped_for:
-            return True
+        if one.stopped_for or one.is_unstoppable:
+            return bool(one.stopped_for)
         try:
             if not one.arn and one.has_api:
                 self._find(one)
@@ -485,6 +487,7 @@ class Watch:
             with translated("ecs:StopServiceDeployment"):
                 self._ecs.stop_service_deployment(serviceDeploymentArn=one.arn, stopType="ROLLBACK")
         except AwsError as error:
+            one.is_unstoppable = not error.is_transient
             if error.code not in {"ConflictException", "ServiceDeploymentNotFoundException"}:
                 self._emit(
                     Warned(f"{one.started.service} could not be rolled back: {error.message}", error.hint)

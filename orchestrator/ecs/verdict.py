@@ -146,7 +146,7 @@ def _judge_terminal(
     if state is None or state.status in _DELETED:
         return Verdict.FAILED, _GONE
     primary = state.primary
-    if primary is not None and primary.id not in memory.earlier | {deployment_id}:
+    if primary is not None and primary.id != deployment_id:
         return Verdict.SUPERSEDED, f"stopped; {_place_taken_by(primary)}"
     return Verdict.CANCELLED, reason or "the deployment was stopped"
 

@@ -95,6 +95,7 @@ def apply(
             )
         finally:
             saved.discard()
+        held.require_held()
         deploying = session.acting_as(Role.DEPLOY)
         targets = [
             release.Target(service, agreed, environment, sources, deploying, steps, opened)

@@ -156,7 +156,7 @@ def test_a_secret_that_is_denied_is_named_with_the_role(case):
     case.deployment_id = case.cloud.update_service(taskDefinition=case.definition)["deployments"][0]["id"]
     failure = case.first()
     assert failure.cause.advice == f"Allow secretsmanager:GetSecretValue on {SECRET} to {role}."
-    assert failure.cause.is_permanent
+    assert not failure.cause.is_permanent
     assert failure.log_place == "(no log: no container started)"
     assert failure.log_lines == ()
 

@@ -70,9 +70,9 @@ def test_the_call_log_names_operation_account_and_region(cloud: Cloud) -> None:
 
 
 def test_what_the_sandbox_lacks_is_said_once(cloud: Cloud) -> None:
-    with pytest.raises(ClientError, match="The sandbox does not implement GetDownloadUrlForLayer"):
-        cloud.ecr.get_download_url_for_layer(repositoryName="app", layerDigest="sha256:" + "0" * 64)
-    calls = [call for call in cloud.calls() if call["operation"] == "GetDownloadUrlForLayer"]
+    with pytest.raises(ClientError, match="The sandbox does not implement GetAccountSetting"):
+        cloud.ecr.get_account_setting(name="BASIC_SCAN_TYPE_VERSION")
+    calls = [call for call in cloud.calls() if call["operation"] == "GetAccountSetting"]
     assert [call["status"] for call in calls] == [501]
 
 

@@ -432,7 +432,11 @@ if [ "$1" = plan ] && [ -n "$PRINTS" ]; then
   printf '%s\\n' "$PRINTS" | tee crash.log "$RECORD/plan.out" >&"$FD"
   exit "$EXITS"
 fi
-exec TERRAFORM "$@" > >(tee -a "$RECORD/$1.out") 2> >(tee -a "$RECORD/$1.err" >&2)
+TERRAFORM "$@" > >(tee -a "$RECORD/$1.out") 2> >(tee -a "$RECORD/$1.err" >&2)
+code=$?
+# What stands in between may be slower than Terraform's end.
+[ "$1" != apply ] || sleep 0.5
+exit $code
 """
 # Runs in orch's own process before orch does, and writes down each process that it starts and each file that it opens to write.
 WATCH = """

@@ -39,7 +39,7 @@ READS = (
     "DescribeServiceDeployments",
     "DescribeServiceRevisions",
 )
-_MODEL = botocore.session.get_session().get_service_model("ecs")
+MODEL = botocore.session.get_session().get_service_model("ecs")
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _UNDER_WAY = frozenset(
     {"PENDING", "IN_PROGRESS", "STOP_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS"}
@@ -493,7 +493,7 @@ class Ecs:
     def _called(self, operation: str, request: dict[str, Any]) -> None:
         self.calls.append((self.now_s, operation))
         if self._checks_shapes:
-            check_shape(request, _MODEL.operation_model(operation).input_shape)
+            check_shape(request, MODEL.operation_model(operation).input_shape)
         fault = self.faults.get(operation)
         code = fault(len(self.calls)) if fault else ""
         if code == "EndpointConnectionError":
@@ -503,7 +503,7 @@ class Ecs:
 
     def _answer(self, operation: str, answer: dict[str, Any]) -> dict[str, Any]:
         if self._checks_shapes:
-            check_shape(answer, _MODEL.operation_model(operation).output_shape)
+            check_shape(answer, MODEL.operation_model(operation).output_shape)
         return copy.deepcopy(answer)
 
 
@@ -601,7 +601,7 @@ def replay(history: History, *, jitter: float = 1.0) -> Replay:
         if action is CANCEL:
             time.interrupts.append(at)
         elif isinstance(action, Fault):
-            world.planned.append((at, lambda _world, fault=action: _break(ecs, fault)))
+            world.planned.append((at, lambda _world, fault=action: break_api(ecs, fault)))
         else:
             world.planned.append((at, action))
     if history.attaches:
@@ -646,7 +646,8 @@ def begin(ecs: Ecs, name: str, definition: int, **options: Any) -> rollout.Start
     )
 
 
-def _break(ecs: Ecs, fault: Fault) -> None:
+def break_api(ecs: Ecs, fault: Fault) -> None:
+    """From now on; a Fault without a code mends its operations."""
     for operation in fault.operations:
         if fault.code:
             ecs.faults[operation] = lambda number: fault.code if fault.picks(number) else ""
@@ -725,8 +726,8 @@ def somebody_deploys(definition: int) -> Action:
     return action
 
 
-def theirs_succeeds() -> Action:
-    return lambda world: world.succeed(world.primary["id"])
+def theirs_succeeds(*, old_tasks_stay: bool = False) -> Action:
+    return lambda world: world.succeed(world.primary["id"], old_tasks_stay=old_tasks_stay)
 
 
 def theirs_fails_and_rolls_back() -> Action:
@@ -758,6 +759,10 @@ def is_stopped(reason: str = "") -> Action:
 
 def is_requested_to_stop() -> Action:
     return lambda world: world.service_deployment().update({"status": "STOP_REQUESTED"})
+
+
+def is_requested_to_roll_back() -> Action:
+    return lambda world: world.service_deployment().update({"status": "ROLLBACK_REQUESTED"})
 
 
 def drains() -> Action:

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
+import time
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from orchestrator.ecs import rollout
+from orchestrator.ecs import identify, pace, rollout, services, verdict
+from orchestrator.errors import AwsError
+from orchestrator.events import RolloutProgress, ServiceEvent, TaskFailed, Warned
 from orchestrator.model import Verdict
 from tests.unit.histories import (
     ALARM,
     ALARM_TRIPPED,
+    ASKED,
     CANCEL,
+    MODEL,
     READS,
+    WEB,
+    Clockwork,
+    Ecs,
     Fault,
     History,
+    World,
     also,
+    begin,
+    break_api,
     breaks,
+    busiest_minute,
+    check_shape,
     drains,
     events_are_shuffled,
     events_come_twice,
     failure,
     is_gone,
+    is_requested_to_roll_back,
     is_requested_to_stop,
     is_stopped,
     lags,
@@ -550,6 +566,18 @@ BAD = [
         world={"breaker_rolls_back": False},
     ),
     History(
+        "a person stops it, rollback is off, and the way back takes its time",
+        ROLLED_BACK,
+        "StopServiceDeployment",
+        (
+            (1, runs(0, 2)),
+            (20, also(breaks(), is_requested_to_roll_back())),
+            (45, rolls_back(ASKED)),
+            (60, rolled_back()),
+        ),
+        world={"breaker_rolls_back": False},
+    ),
+    History(
         "it is STOPPED, and nothing took its place",
         CANCELLED,
         "by an operator",
@@ -709,6 +737,25 @@ OTHERS = [
         ((0, lags(6, SERVICES)), (1, runs(0, 2)), (10, somebody_deploys(3))),
     ),
     History(
+        "superseded, DescribeServices lags, and then is out",
+        SUPERSEDED,
+        "web:3",
+        (
+            (0, lags(8, SERVICES)),
+            (1, runs(0, 2)),
+            (10, somebody_deploys(3)),
+            (13, Fault("ServerException", (SERVICES,))),
+            (40, WORKS),
+        ),
+    ),
+    History(
+        "it fails before it is listed, and somebody deploys at once",
+        FAILED,
+        "circuit breaker",
+        ((0.5, also(breaks(), stops_failed(), somebody_deploys(3), theirs_succeeds(old_tasks_stay=True))),),
+        world={"lag_of_ours_s": 5.0},
+    ),
+    History(
         "superseded in the first second, and DescribeServices lags",
         SUPERSEDED,
         "web:3",
@@ -863,6 +910,7 @@ OURS = [
         CANCELLED,
         "cancelled; rolled back",
         ((0.5, CANCEL),),
+        world={"lag_of_ours_s": 0.4},
     ),
     History(
         "cancelled, and it had just succeeded",
@@ -948,7 +996,7 @@ OURS = [
 HISTORIES = [*GOOD, *BAD, *WITHOUT_FALLBACK, *OTHERS, *OURS]
 
 
-@pytest.mark.parametrize("jitter", [rollout.JITTER[0], 1.0, rollout.JITTER[1]])
+@pytest.mark.parametrize("jitter", [rollout.JITTER[0], sum(rollout.JITTER) / 2, rollout.JITTER[1]])
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda one: one.name)
 def test_the_verdict_on_each_history(history, jitter):
     seen = replay(history, jitter=jitter)
@@ -956,3 +1004,311 @@ def test_the_verdict_on_each_history(history, jitter):
     assert history.reason in seen.ended.reason
     assert seen.ended.deployment_id == seen.started.deployment_id
     assert seen.now_s <= (history.told_by or history.timeout_s + 0.2)
+
+
+def test_each_history_has_a_name_of_its_own():
+    names = [one.name for one in HISTORIES]
+    assert len(set(names)) == len(names) >= 60
+
+
+def history(name: str) -> History:
+    (found,) = [one for one in HISTORIES if one.name == name]
+    return found
+
+
+# --- how soon, and at what price
+
+
+def steady(length_s: float) -> tuple:
+    """As on Fargate: half of the time until all run, then they have to be found healthy, and the old ones to drain."""
+    return (
+        (length_s * 0.05, runs(0, 2)),
+        (length_s * 0.4, runs(1, 1)),
+        (length_s * 0.5, runs(2)),
+        (length_s * 0.9, old_runs(0)),
+        (length_s, succeeds()),
+    )
+
+
+def silent(length_s: float) -> tuple:
+    return ((length_s * 0.05, runs(0, 2)), (length_s, succeeds()))
+
+
+@pytest.mark.parametrize("timeline", [steady, silent])
+@pytest.mark.parametrize("jitter", rollout.JITTER)
+@pytest.mark.parametrize(("length_s", "most_s"), [(3, 2.0), (20, 2.0), (60, 2.7), (300, 7.5)])
+def test_a_verdict_comes_soon_after_the_end(timeline, jitter, length_s, most_s):
+    for step in range(21):
+        end_s = length_s * (0.95 + step / 200)
+        seen = replay(History("", SUCCEEDED, "", timeline(end_s)), jitter=jitter)
+        assert seen.ended.verdict is SUCCEEDED
+        assert 0 <= seen.now_s - end_s <= most_s
+        assert busiest_minute(seen.watched) <= 30
+
+
+@pytest.mark.parametrize("jitter", [0.85, *rollout.JITTER, 1.15])
+def test_no_minute_has_more_than_thirty_calls_unless_something_errs(jitter):
+    calm = [one for one in HISTORIES if not any(isinstance(action, Fault) for _at, action in one.timeline)]
+    assert len(calm) > 60
+    for one in calm:
+        assert busiest_minute(replay(one, jitter=jitter).watched) <= 30, one.name
+
+
+# --- what else the watch does
+
+
+@pytest.mark.parametrize("name", ["events out of order", "events twice"])
+def test_each_event_is_told_once(name):
+    seen = replay(history(name))
+    told = [event.message for event in seen.events if isinstance(event, ServiceEvent)]
+    ours = f"(deployment {seen.started.deployment_id}) deployment completed."
+    said = sorted(
+        [
+            *("a.", "b.", "c.")[: 3 if name == "events out of order" else 2],
+            ours,
+            "has reached a steady state.",
+        ]
+    )
+    assert sorted(told) == sorted(f"(service web) {text}" for text in said)
+
+
+def test_trouble_with_the_api_is_told_once_a_minute_at_most():
+    seen = replay(history("ECS is out for four minutes"))
+    warned = [event for event in seen.events if isinstance(event, Warned)]
+    assert 1 <= len(warned) <= 5
+    assert "ServerException" in warned[0].message
+
+
+def test_throttled_it_asks_less():
+    seen = replay(history("too slow, and throttled at the end"))
+    moments = [at for at, _name in seen.ecs.calls if 42 <= at < 60]
+    assert len(moments) <= 3
+
+
+def test_a_look_of_which_only_the_first_call_is_answered_does_not_stand_still():
+    world = World()
+    world.planned += [(1, runs(2)), (62, succeeds())]
+    ecs = Ecs(world)
+    clockwork = Clockwork(ecs)
+    started = begin(ecs, WEB, 2)
+
+    def fault(_number):
+        is_second = ecs.calls[-2][0] == ecs.now_s
+        return "ThrottlingException" if 5 < ecs.now_s < 60 or (is_second and ecs.now_s > 5) else ""
+
+    ecs.faults |= dict.fromkeys(READS, fault)
+    ended = rollout.follow(ecs, started, lambda _event: None, timeout_s=600, clock=clockwork.clock())
+    assert ended.verdict is SUCCEEDED
+    assert clockwork.now_s < 100
+
+
+def test_a_bad_release_is_stopped_once_and_that_is_said():
+    seen = replay(history("a cause that cannot pass is rolled back at once"))
+    assert [name for _at, name in seen.ecs.calls].count("StopServiceDeployment") == 1
+    assert any("orch asked ECS to roll back" in one.message for one in seen.events if isinstance(one, Warned))
+    assert [one.failure for one in seen.events if isinstance(one, TaskFailed)] == [BAD_IMAGE]
+    assert seen.ended.failures == (BAD_IMAGE,)
+
+
+def test_what_may_not_be_stopped_is_said():
+    seen = replay(history("the role may not stop"))
+    (warned,) = [one for one in seen.events if isinstance(one, Warned)]
+    assert "could not be rolled back" in warned.message
+    assert [name for _at, name in seen.ecs.calls].count("StopServiceDeployment") == 1
+
+
+def test_fail_fast_off_stops_nothing():
+    seen = replay(history("fail_fast is off"))
+    assert "StopServiceDeployment" not in [name for _at, name in seen.ecs.calls]
+
+
+def test_a_diagnosis_that_is_refused_changes_no_verdict():
+    def refused():
+        raise AwsError("ecs:ListTasks failed: AccessDeniedException", code="AccessDeniedException")
+
+    world = World()
+    world.planned += [(1, runs(0, 2)), (5, tasks_fail(1)), (20, succeeds())]
+    ecs, events = Ecs(world), []
+    clockwork = Clockwork(ecs)
+    started = begin(ecs, WEB, 2)
+    ended = rollout.follow(
+        ecs, started, events.append, timeout_s=60, clock=clockwork.clock(), diagnose=refused
+    )
+    assert ended.verdict is SUCCEEDED
+    assert any("cannot be read" in one.message for one in events if isinstance(one, Warned))
+
+
+def test_progress_is_told_when_it_changed():
+    seen = replay(history("a rollout succeeds"))
+    told = [(one.state, one.running, one.pending) for one in seen.events if isinstance(one, RolloutProgress)]
+    assert told[0][0] == "PENDING"
+    assert told[1:] == [
+        ("IN_PROGRESS", 0, 2),
+        ("IN_PROGRESS", 1, 1),
+        ("IN_PROGRESS", 2, 0),
+        ("SUCCESSFUL", 2, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("world", "timeline", "asked"),
+    [
+        ({}, ((1, runs(0, 2)),), (WEB,)),
+        ({}, ((0, NO_API),), ()),
+        ({"stop_answer": "ConflictException"}, ((1, runs(0, 2)),), ()),
+        ({"lag_of_ours_s": 1e9}, ((1, runs(0, 2)),), ()),
+        ({}, ((2, breaks()), (3, rolls_back())), (WEB,)),
+    ],
+    ids=["under way", "no API", "refused", "not listed", "rolled back already"],
+)
+def test_a_cancel_says_what_could_be_asked(world, timeline, asked):
+    one = World(**world)
+    ecs = Ecs(one)
+    clockwork = Clockwork(ecs)
+    for at, action in timeline:
+        if isinstance(action, Fault):
+            break_api(ecs, action)
+        else:
+            one.planned.append((at, action))
+    watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
+    watch.add(begin(ecs, WEB, 2), timeout_s=60)
+    clockwork.interrupts.append(8.0)
+    with pytest.raises(KeyboardInterrupt):
+        watch.wait()
+    assert watch.cancel("cancelled") == asked
+
+
+def test_an_answer_without_our_deployment_is_not_followed():
+    """Else the deployment of before would be taken for ours, and it has completed."""
+    world = World()
+    ecs = Ecs(world)
+    world.update = lambda *_args, **_options: None
+    with pytest.raises(AwsError, match="without a PRIMARY deployment of .*web:2"):
+        begin(ecs, WEB, 2)
+
+
+@pytest.mark.parametrize("offset_s", [-600.0, 600.0])
+def test_the_time_of_day_here_plays_no_part(monkeypatch, offset_s):
+    names = (
+        "a rollout succeeds",
+        "the circuit breaker rolls back",
+        "another run deploys",
+        "numbers that do not match",
+    )
+    before = [(seen.ended, seen.now_s) for seen in map(replay, map(history, names))]
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + offset_s)
+    shifted = [replace(history(name), world={**history(name).world, "skew_s": offset_s}) for name in names]
+    after = [(replace(seen.ended, began_at=""), seen.now_s) for seen in map(replay, shifted)]
+    assert after == [(replace(ended, began_at=""), now_s) for ended, now_s in before]
+    for module in (rollout, verdict, services, identify, pace):
+        source = inspect.getsource(module)
+        assert "datetime.now" not in source
+        assert "time.time" not in source
+
+
+# --- several at once
+
+
+@pytest.mark.parametrize(("numbers_match", "later_s"), [(True, 0.0), (True, 5.0), (False, 0.0), (False, 5.0)])
+def test_two_rollouts_of_one_definition_are_each_judged_on_their_own(numbers_match, later_s):
+    world = World(numbers_match=numbers_match)
+    ecs = Ecs(world)
+    clockwork = Clockwork(ecs)
+    first = begin(ecs, WEB, 1, force=True)
+    ecs.advance(later_s)
+    second = begin(ecs, WEB, 1, force=True)
+    world.planned += [(later_s + 1, runs(2)), (later_s + 20, succeeds())]
+    clockwork.now_s = later_s
+    watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
+    for started in (first, second):
+        watch.add(started, timeout_s=60)
+    ended = []
+    while not watch.is_idle:
+        ended += watch.wait()
+    assert first.deployment_id != second.deployment_id
+    assert {one.deployment_id: one.verdict for one in ended} == {
+        first.deployment_id: SUPERSEDED,
+        second.deployment_id: SUCCEEDED,
+    }
+
+
+def watch_together(count: int):
+    """So many services that succeed one after the other, from second 20 on; the calls by name, and the ends."""
+    worlds = [World(f"s{number:02}") for number in range(count)]
+    ecs = Ecs(*worlds)
+    clockwork = Clockwork(ecs)
+    watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
+    for number, world in enumerate(worlds):
+        watch.add(begin(ecs, world.name, 2), timeout_s=600)
+        world.planned += [(1, runs(2)), (20 + number * 0.1, succeeds())]
+    del ecs.calls[:]
+    ended, looks = [], set()
+    while not watch.is_idle:
+        ended += watch.wait()
+    looks = {at for at, _name in ecs.calls}
+    assert {one.verdict for one in ended} == {SUCCEEDED}
+    assert len({one.service for one in ended}) == count
+    return [name for _at, name in ecs.calls], len(looks), clockwork.now_s
+
+
+def test_twelve_services_are_watched_with_one_call_a_look():
+    calls, looks, now_s = watch_together(12)
+    assert now_s <= 20 + 1.1 + 2.1
+    assert calls.count(LIST) == 12
+    assert calls.count(DEPLOYMENTS) == looks <= 14
+    # When they have ended: in two batches at most while more than ten are left.
+    assert calls.count(SERVICES) <= 3
+
+
+def test_twenty_five_services_take_two_calls_a_look():
+    calls, looks, now_s = watch_together(25)
+    assert now_s <= 20 + 2.4 + 2.1
+    assert looks < calls.count(DEPLOYMENTS) <= 2 * looks
+
+
+def test_one_that_ends_leaves_the_others_watched():
+    worlds = [World("good"), World("bad"), World("slow")]
+    ecs = Ecs(*worlds)
+    clockwork = Clockwork(ecs)
+    watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
+    for world in worlds:
+        watch.add(begin(ecs, world.name, 2), timeout_s=50)
+        world.planned.append((1, runs(0, 2)))
+    worlds[0].planned.append((10, succeeds()))
+    worlds[1].planned += [(15, breaks()), (16, rolls_back()), (30, rolled_back())]
+    ended = {}
+    while not watch.is_idle:
+        ended |= {one.service: (one.verdict, clockwork.now_s) for one in watch.wait()}
+    assert {name: said for name, (said, _at) in ended.items()} == {
+        "good": SUCCEEDED,
+        "bad": ROLLED_BACK,
+        "slow": TIMED_OUT,
+    }
+    assert ended["good"][1] <= 12.1
+    assert ended["bad"][1] <= 32.1
+    assert 50 <= ended["slow"][1] <= 50.2
+
+
+def test_while_ecs_is_out_each_ends_at_its_own_deadline_and_nobody_asks_more_often():
+    worlds = [World("short"), World("long")]
+    ecs = Ecs(*worlds)
+    clockwork = Clockwork(ecs)
+    watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
+    watch.add(begin(ecs, "short", 2), timeout_s=30)
+    watch.add(begin(ecs, "long", 2), timeout_s=120)
+    break_api(ecs, Fault("ThrottlingException"))
+    ended = {}
+    while not watch.is_idle:
+        ended |= {one.service: (one.verdict, clockwork.now_s) for one in watch.wait()}
+    assert ended["short"] == (UNKNOWN, pytest.approx(30, abs=0.2))
+    assert ended["long"] == (UNKNOWN, pytest.approx(120, abs=0.2))
+    assert len(ecs.calls) < 20
+
+
+def test_the_scripted_ecs_cannot_lie_about_shapes():
+    shape = MODEL.operation_model(SERVICES).output_shape
+    check_shape({"services": [World().service_json()]}, shape)
+    for wrong in ({"servicez": []}, {"services": [{"status": 1}]}, {"services": [{"launchType": "MOON"}]}):
+        with pytest.raises(AssertionError):
+            check_shape(wrong, shape)

@@ -6,14 +6,14 @@ say anything else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.ecs import rollout
-from orchestrator.model import Verdict
+from orchestrator.model import Rollout, TaskFailure, Verdict
 from tests.unit import histories
 from tests.unit.histories import (
     ALARM,
@@ -25,7 +25,9 @@ from tests.unit.histories import (
     Fault,
     World,
     begin,
+    break_api,
     busiest_minute,
+    failure,
 )
 
 UNDER_WAY = {"PENDING", "IN_PROGRESS"}
@@ -194,58 +196,74 @@ def faults(draw: Any) -> tuple[float, float, Fault]:
 
 @dataclass
 class Scenario:
+    """`api` is there, missing, or lost after 30 s. `found_at` is when a diagnosis finds a cause that cannot pass."""
+
     world: dict[str, Any]
-    start: dict[str, Any]
-    happenings: list[tuple[float, Any]]
+    definition: int
+    has_fallback: bool
+    happenings: list[tuple[float, Happens]]
     faults: list[tuple[float, float, Fault]]
     api: str
     jitter: float
-    replayed: list[Any] = field(default_factory=list)
+    found_at: float | None
+    cancelled_at: float | None
 
 
 @st.composite
 def scenarios(draw: Any, *, errs: bool = True) -> Scenario:
-    breaker_rolls_back = draw(st.booleans())
     return Scenario(
         world={
-            "breaker_rolls_back": breaker_rolls_back,
+            "breaker_rolls_back": draw(st.booleans()),
             "alarms_roll_back": draw(st.sampled_from([None, True, False])),
             "numbers_match": draw(st.booleans()),
             "lag_of_ours_s": draw(st.sampled_from([0.0, 0.0, 5.0, 20.0, 1e9])),
             "skew_s": draw(st.sampled_from([0.0, -600.0, 600.0])),
             "stop_answer": draw(st.sampled_from(["", "", "ConflictException"])),
         },
-        start={
-            "definition": draw(st.sampled_from([1, 2, 2])),
-            "has_fallback": draw(st.sampled_from([True, True, False])),
-        },
+        definition=draw(st.sampled_from([1, 2, 2])),
+        has_fallback=draw(st.sampled_from([True, True, False])),
         happenings=draw(st.lists(happenings(), max_size=14)),
         faults=draw(st.lists(faults(), max_size=3)) if errs else [],
         api=draw(st.sampled_from(["there", "there", "missing", "lost"])),
-        jitter=draw(st.sampled_from([0.95, 1.0, 1.05])),
+        jitter=draw(st.sampled_from([0.85, 1.0, 1.05, 1.15])),
+        found_at=draw(st.sampled_from([None, None, None, 5.0, 40.0])) if errs else None,
+        cancelled_at=draw(st.sampled_from([None, None, None, 0.5, 30.0])) if errs else None,
     )
 
 
-def play(scenario: Scenario) -> tuple[World, Ecs, Any, float]:
+def play(scenario: Scenario) -> tuple[World, Ecs, Rollout, float]:
+    """Replays a scenario: the service in the end, what was asked, the verdict, and when it was there."""
     world = World(**scenario.world)
     ecs = Ecs(world, checks_shapes=False)
     time = Clockwork(ecs, jitter=scenario.jitter)
     if scenario.api == "missing":
-        histories._break(ecs, Fault("UnsupportedFeatureException", READS[1:]))
-    started = begin(
-        ecs, WEB, scenario.start["definition"], force=True, has_fallback=scenario.start["has_fallback"]
-    )
+        break_api(ecs, Fault("UnsupportedFeatureException", READS[1:]))
+    started = begin(ecs, WEB, scenario.definition, force=True, has_fallback=scenario.has_fallback)
     world.planned += scenario.happenings
     for begins, ends, fault in scenario.faults:
+        # Where the API is missing, what is said of it stays so.
         operations = fault.operations if scenario.api == "there" else ("DescribeServices",)
         one = Fault(fault.code, operations, fault.picks)
-        world.planned.append((begins, lambda _world, one=one: histories._break(ecs, one)))
-        world.planned.append((ends, lambda _world, ops=operations: histories._break(ecs, Fault("", ops))))
+        world.planned.append((begins, lambda _world, one=one: break_api(ecs, one)))
+        world.planned.append((ends, lambda _world, names=operations: break_api(ecs, Fault("", names))))
     if scenario.api == "lost":
         refused = Fault("AccessDeniedException", READS[1:])
-        world.planned.append((30.0, lambda _world: histories._break(ecs, refused)))
-    ended = rollout.follow(ecs, started, lambda _event: None, timeout_s=TIMEOUT_S, clock=time.clock())
-    return world, ecs, ended, time.now_s
+        world.planned.append((30.0, lambda _world: break_api(ecs, refused)))
+    time.interrupts += [scenario.cancelled_at] if scenario.cancelled_at else []
+    found = [failure(1, cause="image", permanent=True)] if scenario.found_at else []
+
+    def diagnose() -> tuple[TaskFailure, ...]:
+        return (found.pop(),) if found and time.now_s >= (scenario.found_at or 0.0) else ()
+
+    watch = rollout.Watch(ecs, lambda _event: None, clock=time.clock())
+    watch.add(started, timeout_s=TIMEOUT_S, diagnose=diagnose)
+    while True:
+        try:
+            (ended,) = watch.wait()
+        except KeyboardInterrupt:
+            watch.cancel("cancelled")
+        else:
+            return world, ecs, ended, time.now_s
 
 
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -258,11 +276,21 @@ NEEDED = {
 }
 
 
+def is_beyond_telling(scenario: Scenario, world: World) -> bool:
+    """Without the API and between two looks, ours failed and somebody's deployment came before ECS's rollback was done: then
+    `deployments[]` shows just what it shows after a rollback.
+    """
+    return scenario.api != "there" and {"FAILED", "SUPERSEDED"} <= world.facts.keys()
+
+
 @settings(SETTINGS, max_examples=400)
 @given(scenarios())
 def test_the_watch_says_nothing_that_is_not_so_and_ends_in_time(scenario):
     world, _ecs, ended, now_s = play(scenario)
-    if ended.verdict in NEEDED:
+    # A first rollout may be given up for a cause that cannot pass, before ECS has done so.
+    is_given_up = not scenario.has_fallback and ended.failures and ended.verdict is Verdict.FAILED
+    is_excused = ended.verdict is Verdict.ROLLED_BACK and is_beyond_telling(scenario, world)
+    if ended.verdict in NEEDED and not is_given_up and not is_excused:
         assert world.facts.keys() & NEEDED[ended.verdict], (ended.verdict, ended.reason, world.facts)
     if ended.verdict is Verdict.UNKNOWN:
         assert scenario.faults
@@ -274,12 +302,14 @@ def test_the_watch_says_nothing_that_is_not_so_and_ends_in_time(scenario):
 @settings(SETTINGS, max_examples=200)
 @given(scenarios(errs=False))
 def test_what_is_over_is_said_soon_and_with_few_calls_when_nothing_errs(scenario):
-    for _at, happens in scenario.happenings:
-        assume(happens.kind != "lags")
+    scenario.happenings = [item for item in scenario.happenings if item[1].kind != "lags"]
     world, ecs, ended, now_s = play(scenario)
-    watched = [call for call in ecs.calls if call[1] != "StopServiceDeployment"]
-    assert busiest_minute(watched[4:]) <= 30
+    names = [name for _at, name in ecs.calls]
+    watched = ecs.calls[names.index("UpdateService") + 1 :]
+    assert busiest_minute(watched) <= 30
+    lag_s = scenario.world["lag_of_ours_s"]
     ends = [at for fact, at in world.facts.items() if fact in {"SUCCESSFUL", "ROLLED_BACK", "SUPERSEDED"}]
-    if ends and scenario.api == "there" and scenario.world["lag_of_ours_s"] < 60:
+    if ends and scenario.api == "there" and lag_s < 60:
         assert ended.verdict is not Verdict.TIMED_OUT
-        assert now_s <= min(ends) + 16 + scenario.world["lag_of_ours_s"]
+        # What only DescribeServices says has to last 10 s, and a late list is asked for ever less often.
+        assert now_s <= min(ends) + 16 + lag_s
