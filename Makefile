@@ -33,6 +33,10 @@ LONGEST := tests/e2e/test_permissions.py tests/e2e
 test: lint scan ## Everything CI checks: lint, the security scanners, then all tests
 	@scripts/tests $(LONGEST) tests $(PARALLEL)
 
+.PHONY: soak
+soak: setup-test ## Every point, seed and example of the tests of which `make test` tries a part
+	@ORCH_SOAK=1 scripts/tests tests/e2e/test_kill.py tests/contract/test_faults.py tests/unit/test_rollout_properties.py $(PARALLEL)
+
 .PHONY: lint
 lint: setup-test ## Ruff, mypy, import contracts, Terraform's formatting
 	@scripts/lint

@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+IS_SOAK = os.environ.get("ORCH_SOAK") == "1"
+"""`make soak`: every point, seed and example of what `make test` tries a part of."""
+
 
 def require_tool(name: str) -> str:
     """The path of a program. Absent: the test is skipped, or fails where ORCH_REQUIRE_TOOLS=1 (CI) says so."""

@@ -389,24 +389,24 @@ def test_what_a_rollout_needs_and_why_it_fails_is_read_with_the_rights_of_the_ro
     text = (project.path / "orch.toml").read_text()
     project.edit("orch.toml", "[services.hello]", '[services.hello]\ntask_definition = "overlay.json.j2"')
     overlay = project.path / "overlay.json.j2"
-    overlay.write_text(
-        json.dumps(
-            {
-                "containerDefinitions": [
-                    {
-                        "name": "hello",
-                        "environment": [
-                            {"name": "ORCH_SANDBOX_BEHAVIOUR", "value": "crash"},
-                            {"name": "ORCH_SANDBOX_LOGS", "value": "no database"},
-                        ],
-                    }
-                ]
-            }
-        )
-    )
+
+    def behave(behaviour: str) -> None:
+        variables = {"ORCH_SANDBOX_BEHAVIOUR": behaviour, "ORCH_SANDBOX_LOGS": "no database"}
+        listed = [{"name": name, "value": value} for name, value in variables.items()]
+        overlay.write_text(json.dumps({"containerDefinitions": [{"name": "hello", "environment": listed}]}))
+
+    behave("crash")
     failed = project.orch("deploy", *SANDBOX, "--service", "hello", code=10)
     assert "hello: The program failed" in failed.stderr
     assert "no database" in failed.stderr
+    behave("slow:60")
+    cancelled = project.start("deploy", *SANDBOX, "--service", "hello")
+    for line in cancelled.stderr:
+        if "IN_PROGRESS" in line:
+            break
+    cancelled.send_signal(signal.SIGINT)
+    assert "dev · hello: CANCELLED" in cancelled.communicate(timeout=120)[0]
+    assert cancelled.returncode == 14
     (project.path / "orch.toml").write_text(text)
     overlay.unlink()
     ran = project.orch("run", *SANDBOX, "--service", "worker", "--", "echo", "hello there")
@@ -417,7 +417,7 @@ def test_what_a_rollout_needs_and_why_it_fails_is_read_with_the_rights_of_the_ro
     running.communicate(timeout=60)
     assert "ROLLED_BACK" in project.orch("history", *SANDBOX).stdout
     project.orch("lock", *SANDBOX, "--reason", "a look at it")
-    assert "a look at it" in project.orch("locks", "--sandbox").stdout
+    assert "a look at it" in project.orch("locks", *SANDBOX).stdout
     project.orch("unlock", *SANDBOX)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.e2e import hand_made
 from tests.e2e.conftest import Project, events
 
 SANDBOX = ("--env", "dev", "--sandbox")
@@ -38,7 +39,6 @@ def apply(project: Project, pre_deploy: str, *, code: int = 0) -> Applied:
     before = len(project.calls())
     done = project.orch("apply", *SANDBOX, "--yes", code=code)
     changing = {"ecs:RegisterTaskDefinition", "ecs:RunTask", "ecs:UpdateService"}
-    # Terraform registers the skeleton.
     made = [call.removeprefix("ecs:") for call in project.calls()[before:] if call in changing]
     return Applied(done.stdout, done.stderr, made)
 
@@ -46,6 +46,7 @@ def apply(project: Project, pre_deploy: str, *, code: int = 0) -> Applied:
 @pytest.fixture(scope="module")
 def failed(project: Project) -> Applied:
     """The first apply of all, whose pre-deploy task fails."""
+    hand_made.make(project, SERVICE)
     applied = apply(project, "echo table is locked; exit 7", code=1)
     assert "error: the pre-deploy task of hello ended with exit code 7" in applied.stderr, applied.stderr
     return applied
@@ -66,7 +67,7 @@ def described(project: Project, task_id: str) -> dict:
 
 
 def test_a_pre_deploy_task_that_fails_keeps_the_rollout_from_starting(failed):
-    assert failed.changes == ["RegisterTaskDefinition", "RegisterTaskDefinition", "RunTask"]
+    assert failed.changes == ["RegisterTaskDefinition", "RunTask"]
     assert "    hello: table is locked\n" in failed.stderr
     assert (
         "error: the pre-deploy task of hello ended with exit code 7; nothing was rolled out" in failed.stderr
@@ -102,9 +103,7 @@ def test_tasks_shows_what_runs_and_why_others_stopped(project, deployed):
     lines = said.splitlines()
     assert lines[0] == "dev · hello"
     row = lines[2].split()
-    assert row[1:4] == ["demo-dev-hello:2", "RUNNING", "HEALTHY"]
-    assert row[-3] == "eu-central-1a"
-    assert re.fullmatch(r"10\.\d+\.\d+\.\d+", row[-2])
+    assert row[1:3] == ["demo-dev-hello:2", "RUNNING"]
     assert row[-1].startswith("ecs-svc/")
     assert (
         "      EssentialContainerExited: Essential container in task exited\n      hello: exit code 3\n"

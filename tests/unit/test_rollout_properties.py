@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator.ecs import rollout
 from orchestrator.model import Rollout, TaskFailure, Verdict
+from tests.conftest import IS_SOAK
 from tests.unit import histories
 from tests.unit.histories import (
     ALARM,
@@ -283,7 +284,7 @@ def is_beyond_telling(scenario: Scenario, world: World) -> bool:
     return scenario.api != "there" and {"FAILED", "SUPERSEDED"} <= world.facts.keys()
 
 
-@settings(SETTINGS, max_examples=400)
+@settings(SETTINGS, max_examples=400 if IS_SOAK else 100)
 @given(scenarios())
 def test_the_watch_says_nothing_that_is_not_so_and_ends_in_time(scenario):
     world, _ecs, ended, now_s = play(scenario)
@@ -299,7 +300,7 @@ def test_the_watch_says_nothing_that_is_not_so_and_ends_in_time(scenario):
     assert now_s <= TIMEOUT_S + 0.2
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=200 if IS_SOAK else 50)
 @given(scenarios(errs=False))
 def test_what_is_over_is_said_soon_and_with_few_calls_when_nothing_errs(scenario):
     scenario.happenings = [item for item in scenario.happenings if item[1].kind != "lags"]
