@@ -2,8 +2,9 @@
 
 What is followed is the deployment that orch started, found by its deployment id and its service deployment ARN. Most looks
 are one DescribeServiceDeployments for all; the services themselves are looked at when something happened, or now and then for
-their events. Any read may be late or fail; what was read of a look counts all the same. A task that failed is diagnosed at once; when its cause cannot pass, the deployment is rolled back then, and not
-when ECS has tried often enough. No local time of day is compared with any of AWS's.
+their events. Any read may be late or fail; what was read of a look counts all the same. A task that failed is diagnosed at
+once; when its cause cannot pass, the deployment is rolled back then, and not when ECS has tried often enough. No local time of
+day is compared with any of AWS's.
 Touches: ecs:UpdateService, ecs:StopServiceDeployment, and the reads of services.py.
 """
 
