@@ -6,6 +6,7 @@
   "deny all but TLS" would deny all.
 - s3: objects are written at the sandbox's time, as its answers say it (Date, see server.py), so that what S3's clock decides
   can be tried in no time.
+- logs: CloudWatch Logs lives in the sandbox's time too: it throws away what is dated two hours ahead of it.
 - logs: FilterLogEvents always interleaves the streams, as AWS has done since 2019, and refuses a stream that does not exist.
 - ecr: GetDownloadUrlForLayer answers with a signed URL of S3, in a bucket of an account of AWS's own, for configs as for layers.
 - ec2: a security group rule keeps its description also when it names a prefix list or another group.
@@ -33,6 +34,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import security_groups
 from moto.iam.access_control import PermissionResult
 from moto.iam.models import IAMBackend, iam_backends
+from moto.logs import models as logs_models
 from moto.logs.exceptions import ResourceNotFoundException
 from moto.logs.models import LogsBackend, logs_backends
 from moto.s3 import models as s3_models
@@ -180,6 +182,7 @@ def install(clock: Clock) -> None:
     s3_models.FakeBucket.get_permission = _no_bucket_policy_decides  # type: ignore[method-assign]  # no other way in
     iam_backends.backend = SandboxIamBackend
     SandboxEcrResponse.get_download_url_for_layer = _get_download_url_for_layer  # type: ignore[assignment]
+    vars(logs_models)["utcnow"] = lambda: datetime.fromtimestamp(clock.now(), UTC).replace(tzinfo=None)
     logs_backends.backend = SandboxLogsBackend
     vars(security_groups)["SecurityGroupRule"] = SandboxSecurityGroupRule
     vars(moto.applicationautoscaling.urls)["url_paths"] = {"{0}/$": SandboxAutoScalingResponse.dispatch}
