@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,17 +36,21 @@ from orchestrator.permissions import Role
 from orchestrator.terraform import contract
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.aws import Aws
     from orchestrator.ecs.revisions import Revision
     from orchestrator.ecs.services import ServiceState
     from orchestrator.ecs.task_definition import TaskDefinition
     from orchestrator.events import Steps
+    from orchestrator.model import ReleaseRecord
     from orchestrator.settings import Environment, ServiceSettings, Settings
 
 BY_TAG = "orch:by"
 _TAG_LENGTH = 256
+_RECORDS_READ = 10
+# After these the rollout went on, and somebody may still see its end.
+_OPEN = frozenset({Verdict.TIMED_OUT, Verdict.UNKNOWN})
 
 
 class Move(enum.Enum):
@@ -259,6 +264,36 @@ def conclude(candidate: Candidate, ended: Rollout, *, actor: str = "", is_record
         _record(target, done, at)
     target.steps.emit(Released(done))
     return done
+
+
+def was_released_before(candidate: Candidate) -> bool:
+    """Whether what was followed is no release of its own: its revision had been released, and how is on record."""
+    current = candidate.current
+    if candidate.move is not Move.FOLLOW or not current.has_succeeded:
+        return False
+    return is_on_record(newest_records(candidate.target), current)
+
+
+def newest_records(target: Target) -> tuple[ReleaseRecord, ...]:
+    """The service's newest records; none where they cannot be read: no verdict hangs on them."""
+    environment = target.environment
+    found = store.releases(
+        target.session.s3,
+        environment.state_bucket,
+        environment=environment.name,
+        account_id=environment.account_id,
+        service=target.service.name,
+    )
+    try:
+        return tuple(itertools.islice(found, _RECORDS_READ))
+    except AwsError:
+        return ()
+
+
+def is_on_record(records: Sequence[ReleaseRecord], revision: Revision) -> bool:
+    """Whether one of the records says how the release ended that the revision names. Pure."""
+    named = revision.tags.get(revisions.RELEASE_TAG)
+    return any(record.release.id == named and record.release.verdict not in _OPEN for record in records)
 
 
 def next_move(wanted: TaskDefinition, current: Revision, state: ServiceState) -> Move:

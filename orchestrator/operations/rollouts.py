@@ -10,7 +10,7 @@ nothing back but itself, and those that need it are not started. Every service h
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.ecs import diagnosis, rollout
@@ -179,7 +179,12 @@ class _Turns:
         item = self.under_way.pop(name)
         item.step.detail = f"{ended.verdict}, {ended.running_count} of {ended.desired_count} tasks running"
         item.closing.close()
-        self.releases[name] = release.conclude(item.candidate, ended)
+        candidate = item.candidate
+        if ended.verdict is Verdict.SUCCEEDED and release.was_released_before(candidate):
+            # ECS went back to it from another release that failed: nothing was released now, and nothing is recorded twice.
+            reason = "it was released before, and is back after another release"
+            ended = replace(ended, verdict=Verdict.NO_CHANGE, reason=reason)
+        self.releases[name] = release.conclude(candidate, ended)
 
     def _skip(self, candidate: Candidate, why: str) -> None:
         ended = release.untouched(candidate, Verdict.NOT_STARTED, why)

@@ -11,15 +11,13 @@ the tag of a revision that was released: it takes no lock, stops no deployment, 
 
 from __future__ import annotations
 
-import itertools
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orchestrator import store
 from orchestrator.ecs import diagnosis, revisions, rollout
 from orchestrator.ecs.rollout import Clock
-from orchestrator.errors import AwsError, InterruptedByUserError
+from orchestrator.errors import InterruptedByUserError
 from orchestrator.events import TaskFailed
 from orchestrator.image import ecr
 from orchestrator.model import Verdict, Watched
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
     from orchestrator.operations.under_way import Found
     from orchestrator.settings import Environment, Settings
 
-_RECORDS_READ = 10
-# After these the rollout went on, and somebody may still see its end.
-_OPEN = frozenset({Verdict.TIMED_OUT, Verdict.UNKNOWN})
 _ID_TIME = "%Y%m%dT%H%M%SZ"
 
 
@@ -73,7 +68,7 @@ def follow(targets: Sequence[Target], *, clock: Clock) -> tuple[Watched, ...]:
     steps = targets[0].steps
     with steps.step("look", "Look for rollouts") as step:
         states = read_services(targets[0].session.ecs, [target.service for target in targets])
-        records = {target.service.name: _records(target) for target in targets}
+        records = {target.service.name: release.newest_records(target) for target in targets}
         wanted = {}
         for target in targets:
             name = target.service.name
@@ -140,7 +135,7 @@ def _conclude(one: Found, ended: Rollout) -> Watched:
         return Watched(*place, ended)
     # Either the run that started it was faster, or somebody else deployed a revision whose release had ended long since. A run
     # that comes later writes the same record again.
-    is_recorded = any(_is_final(record, one) for record in _records(target))
+    is_recorded = release.is_on_record(release.newest_records(target), revision)
     # Who registered a revision need not be who goes back to it.
     actor = "" if revision.has_succeeded else revision.tags.get(release.BY_TAG, "")
     done = release.conclude(_candidate(one), ended, actor=actor, is_recorded=is_recorded)
@@ -179,33 +174,11 @@ def _started_at(release_id: str, otherwise: datetime) -> datetime:
 def _is_left(one: Found, records: Sequence[ReleaseRecord]) -> bool:
     """Whether a release of orch has ended, and nobody recorded how."""
     revision = one.revision
-    if not revision.is_registered_by_orch or any(_is_final(record, one) for record in records):
+    if not revision.is_registered_by_orch or release.is_on_record(records, revision):
         return False
     # A revision that ran well before is released anew only by a later release than those on record; ids sort by time.
     newest = max((record.release.id for record in records), default="")
     return not revision.has_succeeded or "" < newest < revision.tags[revisions.RELEASE_TAG]
-
-
-def _is_final(record: ReleaseRecord, one: Found) -> bool:
-    """Whether the record says how the release ended that the revision names."""
-    done = record.release
-    return done.id == one.revision.tags[revisions.RELEASE_TAG] and done.verdict not in _OPEN
-
-
-def _records(target: Target) -> tuple[ReleaseRecord, ...]:
-    """The service's newest records; none where they cannot be read: the verdict does not hang on them."""
-    environment = target.environment
-    found = store.releases(
-        target.session.s3,
-        environment.state_bucket,
-        environment=environment.name,
-        account_id=environment.account_id,
-        service=target.service.name,
-    )
-    try:
-        return tuple(itertools.islice(found, _RECORDS_READ))
-    except AwsError:
-        return ()
 
 
 def _idle(target: Target, records: Sequence[ReleaseRecord]) -> Watched:

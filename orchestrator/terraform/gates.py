@@ -102,7 +102,7 @@ def require_open(
     left = tuple(refusal for refusal in shut if refusal.rule not in opened)
     if left:
         raise RefusedError(
-            f"the plan for `{environment.name}` is refused by {_count(left)}",
+            f"{_subject(left, environment)} is refused by {_count(left)}",
             details=_details(left),
             hint=_hint(left, environment),
         )
@@ -177,6 +177,12 @@ def _details(shut: tuple[Refusal, ...]) -> tuple[str, ...]:
     return tuple(line for refusal in shut for line in refusal.lines)
 
 
+def _subject(left: tuple[Refusal, ...], environment: Environment) -> str:
+    """A freeze holds for every release, with a plan or without one."""
+    is_freeze_alone = all(refusal.rule == "freeze" for refusal in left)
+    return f"a release to `{environment.name}`" if is_freeze_alone else f"the plan for `{environment.name}`"
+
+
 def _count(shut: tuple[Refusal, ...]) -> str:
     return shut[0].rule if len(shut) == 1 else f"{len(shut)} gates"
 
@@ -187,4 +193,6 @@ def _hint(left: tuple[Refusal, ...], environment: Environment) -> str:
     if not environment.gates.allow_overrides:
         return "change the plan, or the gates in orch.toml by a reviewed commit: this environment allows no overrides"
     flags = " ".join(f"--override {refusal.rule}" for refusal in left)
+    if all(refusal.rule == "freeze" for refusal in left):
+        return f"wait for its end, or open it knowingly: {flags} --reason TEXT (it goes on record)"
     return f"change the plan, or open it knowingly: {flags} --reason TEXT (it goes on record)"

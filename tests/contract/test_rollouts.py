@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
@@ -267,3 +268,26 @@ def test_the_release_is_recorded_and_the_revision_marked(story):
         Bucket=story.environment.state_bucket, Prefix="orch/releases/dev/"
     )
     assert [done.id in item["Key"] for item in listed["Contents"]] == [True]
+
+
+def test_going_back_to_what_was_released_before_is_no_second_release(story):
+    story.serve("api")
+    (good,) = story.run(story.candidate("api"))
+    story.at[story.now_s + 1.0] = lambda: story.cloud.ecs.update_service(
+        cluster="main", service="api", taskDefinition=story.definition("api", "crash:1")
+    )
+    story.sleep(1.0)
+    for _ in range(120):
+        state = story.running("api")
+        if state.primary.task_definition == good.revision_arn:
+            break
+        story.sleep(1.0)
+    assert state.primary.rollout_state == "IN_PROGRESS"
+    candidate = dataclasses.replace(story.candidate("api", move=release.Move.FOLLOW), release_id=good.id)
+    (done,) = story.run(candidate)
+    assert (done.verdict, done.revision_arn) == (Verdict.NO_CHANGE, good.revision_arn)
+    assert "is back after another release" in done.reason
+    records = store.releases(
+        story.session.s3, story.environment.state_bucket, environment="dev", account_id=ACCOUNT
+    )
+    assert [record.release.verdict for record in records] == [Verdict.SUCCEEDED]

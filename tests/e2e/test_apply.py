@@ -187,7 +187,7 @@ def test_a_freeze_stops_an_apply_until_somebody_opens_it_knowingly(project, firs
     planned = project.orch("plan", "--env", "dev", "--sandbox")
     assert "! gate freeze is shut: stocktaking until 3000-01-01 00:00 Europe/Berlin" in planned.stderr
     refused = project.orch(*APPLY, code=20)
-    assert "the plan for `dev` is refused by freeze" in refused.stderr
+    assert "a release to `dev` is refused by freeze" in refused.stderr
     assert "--override freeze --reason TEXT" in refused.stderr
     image = re.search(r"image     (\S+)", first)[1]
     again = project.orch(
