@@ -85,7 +85,7 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, on
         case ResourceProgress():
             return resource_lines(event)
         case OutputLine():
-            return [f"    {event.source}: {event.text}"]
+            return [f"    {event.source}: {log_text(event.text)}"]
         case PlanReady():
             return plan_lines(event.environment, event.plan)
         case PlanResumed():
@@ -98,7 +98,7 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, on
         case RolloutProgress():
             return [f"    {rollout_line(event)}"]
         case ServiceEvent():
-            return [f"    ECS: {event.message}"]
+            return [f"    ECS: {log_text(event.message)}"]
         case LogLine():
             return [f"    {event.container}: {log_text(event.text)}"]
         case TaskProgress():
@@ -153,8 +153,10 @@ def log_line(event: LogLine, *, with_time: bool) -> str:
 
 
 def log_text(line: str) -> str:
-    """What a program logged, without what would steer a terminal or turn text around."""
-    seen = without_sequences(line)
+    """What a program logged, without what would steer a terminal or turn text around, or command GitHub's runner: it takes
+    `##[` for a command wherever it stands in a line (actions/runner, src/Runner.Common/ActionCommand.cs, TryParse).
+    """
+    seen = without_sequences(line).replace("##[", "# #[")
     if seen.isprintable():
         return seen
     return "".join(character if character.isprintable() or character == "\t" else "·" for character in seen)

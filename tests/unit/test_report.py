@@ -222,6 +222,8 @@ def test_a_release_shows_digest_revision_and_durations():
         (StepFinished("push", "Push", "failed", "", 1.0), "✗ Push  1.0 s"),
         (ResourceProgress("aws_a.b", "create", "running", 10), "    aws_a.b: create still under way, 10.0 s"),
         (OutputLine("buildah", "STEP 1"), "    buildah: STEP 1"),
+        (OutputLine("buildah", "RUN ##[stop-commands]x\x1b[2J"), "    buildah: RUN # #[stop-commands]x"),
+        (ServiceEvent("web", "2026", "##[add-mask]a"), "    ECS: # #[add-mask]a"),
         (
             ServiceEvent("web", "2026", "(service web) has started 1 tasks"),
             "    ECS: (service web) has started 1 tasks",
