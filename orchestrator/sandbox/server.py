@@ -34,7 +34,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import get_input_stream
 
-from orchestrator.sandbox import accounts, calls, ecr, ecs, ecs_api, gaps
+from orchestrator.sandbox import accounts, calls, ecr, ecs, ecs_api, gaps, metrics
 from orchestrator.sandbox.blobs import BlobStore
 from orchestrator.sandbox.clock import Clock
 from orchestrator.sandbox.control import State, write_state
@@ -209,6 +209,7 @@ def install(runtime: Runtime) -> None:
     ecs.install(runtime)
     ecs_api.install()
     gaps.install(runtime.clock)
+    metrics.install(runtime.clock)
 
 
 class _RequestHandler(MotoRequestHandler):
