@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 
 class Verdict(enum.StrEnum):
@@ -27,6 +28,11 @@ class Verdict(enum.StrEnum):
     @property
     def exit_code(self) -> int:
         return _EXIT_CODES[self]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more becomes of the rollout. After the others it went on, and somebody may still see its end."""
+        return self not in {Verdict.TIMED_OUT, Verdict.UNKNOWN}
 
 
 _EXIT_CODES = {
@@ -279,6 +285,16 @@ class Source:
 
 
 @dataclass(frozen=True)
+class BlueGreen:
+    """What ECS needs in order to shift a service's traffic from one set of tasks to another; there may be no listener for tests."""
+
+    alternate_target_group_arn: str
+    production_listener_rule_arn: str
+    test_listener_rule_arn: str | None
+    infrastructure_role_arn: str
+
+
+@dataclass(frozen=True)
 class ServiceContract:
     """What Terraform tells orch about one ECS service (the output `orch`)."""
 
@@ -293,6 +309,7 @@ class ServiceContract:
     execution_role_arn: str
     task_role_arn: str
     desired_count: int
+    blue_green: BlueGreen | None = None
 
 
 @dataclass(frozen=True)
@@ -567,8 +584,30 @@ class Scaled:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """What a service ran before a release: its revision, and the image's digest and the commit where they are known."""
+
+    revision_arn: str
+    digest: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class PromotedFrom:
+    """Where a release was carried from: the environment, and the release there."""
+
+    environment: str
+    release_id: str
+
+
+@dataclass(frozen=True)
 class Release:
-    """What orch did to one service of an environment; stored append-only and printed as the result."""
+    """What orch did to one service of an environment; stored append-only and printed as the result.
+
+    `replaced` is None for a service's first release, and where nobody could tell. `plan` counts the plan's changes by action, and
+    is None where no plan took part; `gates` are the rules that were asked, each of which was open or is among `overrides`.
+    `committed_at` is when the commit was made (ISO 8601), empty where no checkout has it.
+    """
 
     id: str
     environment: str
@@ -586,11 +625,33 @@ class Release:
     started_at: str
     durations_s: Mapping[str, float]
     overrides: tuple[Override, ...] = ()
+    replaced: Replaced | None = None
+    plan: Mapping[str, int] | None = None
+    gates: tuple[str, ...] = ()
+    run_url: str = ""
+    committed_at: str = ""
+    promoted_from: PromotedFrom | None = None
 
     @property
     def revision(self) -> str:
         """`family:number`, as the console shows it."""
         return self.revision_arn.rsplit("/", 1)[-1]
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it went back: to an older revision than the one it replaced."""
+        if self.replaced is None:
+            return False
+        (family, number), (before, number_before) = map(
+            _split, (self.revision_arn, self.replaced.revision_arn)
+        )
+        return family == before and number < number_before
+
+
+def _split(revision_arn: str) -> tuple[str, int]:
+    """The family and the number of a revision."""
+    family, _, number = revision_arn.rpartition(":")
+    return family, int(number) if number.isdecimal() else 0
 
 
 @dataclass(frozen=True)
@@ -600,6 +661,24 @@ class ReleaseRecord:
     began_at: str
     recorded_at: str
     release: Release
+
+
+@dataclass(frozen=True)
+class ReleaseBrief:
+    """A release as a listing of the store tells it, without its record being read: what dora.py measures by.
+
+    Times as of a ReleaseRecord, to compare; `commit` is short, and empty where none is known, as is `committed_at` (None).
+    """
+
+    environment: str
+    service: str
+    id: str
+    began_at: datetime
+    recorded_at: datetime
+    verdict: Verdict
+    is_rollback: bool
+    commit: str
+    committed_at: datetime | None
 
 
 @dataclass(frozen=True)

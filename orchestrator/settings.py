@@ -29,6 +29,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.errors import SettingsError
 from orchestrator.permissions import Place, partition_of
+from orchestrator.settings_analysis import AnalysisSettings, require_distinct
+from orchestrator.strategies import StrategySettings
 
 FILE_NAME = "orch.toml"
 
@@ -127,7 +129,9 @@ class RolloutSettings(_Table):
     """How rollouts are followed."""
 
     timeout_s: int = Field(
-        default=1800, gt=0, description="How long a rollout may take before it counts as TIMED_OUT."
+        default=1800,
+        gt=0,
+        description="How long a rollout may take before it counts as TIMED_OUT, without the bake times and pauses of its strategy.",
     )
     fail_fast: bool = Field(
         default=True,
@@ -216,6 +220,13 @@ class ServiceSettings(_Table):
     needs: list[str] = Field(
         default=[],
         description="Services that must be rolled out with success before this one; the others go side by side.",
+    )
+    analysis: Annotated[list[AnalysisSettings], AfterValidator(require_distinct)] = Field(
+        default=[],
+        description="What is measured while a new revision gets traffic; one that fails is rolled back.",
+    )
+    strategy: StrategySettings | None = Field(
+        default=None, description="How a new release takes the place of the one that runs."
     )
 
 
@@ -343,6 +354,9 @@ class EnvironmentSettings(_Table):
         default=GateSettings(), description="What a plan of the environment must not do."
     )
     seal: SealSettings = Field(default=SealSettings(), description="How plans are sealed.")
+    strategy: dict[Name, StrategySettings] = Field(
+        default={}, description="Strategies of services here, in place of those in [services.NAME.strategy]."
+    )
     trusted_accounts: list[AccountId] = Field(
         default=[],
         description="Other AWS accounts whose resources the tasks may use; their permissions boundary refuses all others.",
@@ -386,6 +400,18 @@ class _File(_Table):
         return self
 
     @model_validator(mode="after")
+    def _strategies_are_of_services(self) -> _File:
+        unknown = [
+            f"environments.{env}.strategy.{name}: there is no service `{name}`"
+            for env, table in self.environments.items()
+            for name in table.strategy
+            if name not in self.services
+        ]
+        if unknown:
+            raise ValueError("; ".join(unknown))
+        return self
+
+    @model_validator(mode="after")
     def _every_environment_has_a_region(self) -> _File:
         without = [
             name for name, table in self.environments.items() if table.region is None and self.region is None
@@ -409,6 +435,7 @@ class Environment:
     trusted_accounts: tuple[str, ...] = ()
     gates: GateSettings = field(default_factory=GateSettings)
     seal: SealSettings = field(default_factory=SealSettings)
+    strategies: dict[str, StrategySettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -438,6 +465,15 @@ class Settings:
             services=tuple(sorted(self.services)),
             is_protected=environment.is_protected,
             trusted_accounts=environment.trusted_accounts,
+        )
+
+    def strategy(self, environment: Environment, service: str) -> StrategySettings:
+        """How releases of a service take the place of what runs in an environment: its own table there, else the service's."""
+        table = self.services.get(service)
+        return (
+            environment.strategies.get(service)
+            or (table.strategy if table else None)
+            or StrategySettings(type="rolling")
         )
 
     def environment(self, name: str) -> Environment:
@@ -524,6 +560,7 @@ def _environment(root: Path, name: str, table: EnvironmentSettings, region: str)
         trusted_accounts=tuple(sorted(table.trusted_accounts)),
         gates=table.gates,
         seal=table.seal,
+        strategies=table.strategy,
     )
 
 
@@ -543,7 +580,7 @@ def _problem(text: str, location: tuple[str, ...], kind: str, message: str) -> s
     return f"{where}: {message}" if where else message
 
 
-_HEADER = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
+_HEADER = re.compile(r"^\s*(?:\[\s*([^\[\]]+?)\s*\]|\[\[\s*([^\[\]]+?)\s*\]\])\s*(#.*)?$")
 _KEY = re.compile(r"""^\s*([A-Za-z0-9_."'-]+(?:\s*\.\s*[A-Za-z0-9_"'-]+)*)\s*=""")
 
 
@@ -551,10 +588,10 @@ def _line_of(text: str, location: tuple[str, ...]) -> int | None:
     """The line (from 1) where a key or its nearest enclosing table stands; None when neither is written in the file."""
     best: tuple[int, int] | None = None
     table: tuple[str, ...] = ()
+    arrays: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = _parts(header.group(1))
-            here = table
+            here = table = _table_of(header, arrays)
         elif key := _KEY.match(line):
             here = (*table, *_parts(key.group(1)))
         else:
@@ -562,6 +599,19 @@ def _line_of(text: str, location: tuple[str, ...]) -> int | None:
         if location[: len(here)] == here and (best is None or len(here) > best[0]):
             best = (len(here), number)
     return best[1] if best else None
+
+
+def _table_of(header: re.Match[str], arrays: dict[tuple[str, ...], int]) -> tuple[str, ...]:
+    """The table that a header opens; of an array of tables `[[…]]` the next one, with its position, which `arrays` counts."""
+    path: tuple[str, ...] = ()
+    parts = _parts(header[1] or header[2])
+    for number, part in enumerate(parts, start=1):
+        path = (*path, part)
+        if number == len(parts) and header[2]:
+            arrays[path] = arrays.get(path, -1) + 1
+        if path in arrays:
+            path = (*path, str(arrays[path]))
+    return path
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

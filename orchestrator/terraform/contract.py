@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ContractError
-from orchestrator.model import Contract, ServiceContract
+from orchestrator.model import BlueGreen, Contract, ServiceContract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ _SERVICE_TEXTS = (
     "execution_role_arn",
     "task_role_arn",
 )
+_BLUE_GREEN_TEXTS = ("alternate_target_group_arn", "production_listener_rule_arn", "infrastructure_role_arn")
 
 
 def decode(outputs: Mapping[str, object], *, root_module: str) -> Contract:
@@ -66,7 +67,26 @@ def _service(name: str, value: Any, problems: list[str]) -> ServiceContract:
     if isinstance(desired_count, bool) or not isinstance(desired_count, int | float) or desired_count < 0:
         problems.append(f"{prefix}.desired_count: {_fault(desired_count, 'a whole number')}")
         desired_count = 0
-    return ServiceContract(name=name, desired_count=int(desired_count), **texts)
+    return ServiceContract(
+        name=name,
+        desired_count=int(desired_count),
+        blue_green=_blue_green(fields.get("blue_green"), f"{prefix}.blue_green", problems),
+        **texts,
+    )
+
+
+def _blue_green(value: Any, prefix: str, problems: list[str]) -> BlueGreen | None:
+    """Only services whose traffic ECS may shift have one."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        problems.append(f"{prefix}: {_fault(value, 'an object or null')}")
+        return None
+    texts = {key: _text(value, key, f"{prefix}.", problems) for key in _BLUE_GREEN_TEXTS}
+    test_rule = None
+    if value.get("test_listener_rule_arn") is not None:
+        test_rule = _text(value, "test_listener_rule_arn", f"{prefix}.", problems)
+    return BlueGreen(test_listener_rule_arn=test_rule, **texts)
 
 
 def _text(fields: Mapping[str, Any], key: str, prefix: str, problems: list[str]) -> str:

@@ -63,3 +63,45 @@ def test_no_services_is_a_fault():
     with pytest.raises(ContractError) as caught:
         contract.decode({"orch": {**ORCH, "services": {}}}, root_module="envs/dev")
     assert "services: must be an object with at least one service" in caught.value.details
+
+
+BLUE_GREEN = {
+    "alternate_target_group_arn": "arn:aws:elasticloadbalancing:eu-central-1:111111111111:targetgroup/web-2/b",
+    "production_listener_rule_arn": "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/a/b/c",
+    "test_listener_rule_arn": None,
+    "infrastructure_role_arn": "arn:aws:iam::111111111111:role/demo-dev-web-infrastructure",
+}
+
+
+def test_a_service_may_tell_what_its_traffic_is_shifted_with():
+    told = copy.deepcopy(ORCH)
+    told["services"] |= {
+        "api": {**SERVICE, "blue_green": None},
+        "web": {**SERVICE, "blue_green": BLUE_GREEN},
+        "www": {**SERVICE, "blue_green": {**BLUE_GREEN, "test_listener_rule_arn": "arn:test"}},
+    }
+    api, web, www = contract.decode({"orch": told}, root_module="envs/dev").services
+    assert api.blue_green is None
+    assert web.blue_green is not None
+    assert vars(web.blue_green) == BLUE_GREEN
+    assert www.blue_green is not None
+    assert www.blue_green.test_listener_rule_arn == "arn:test"
+
+
+def test_what_is_wrong_with_it_is_named():
+    told = copy.deepcopy(ORCH)
+    told["services"] = {
+        "api": {**SERVICE, "blue_green": "yes"},
+        "web": {**SERVICE, "blue_green": {**BLUE_GREEN, "alternate_target_group_arn": 7}},
+        "www": {**SERVICE, "blue_green": {"test_listener_rule_arn": ""}},
+    }
+    with pytest.raises(ContractError) as caught:
+        contract.decode({"orch": told}, root_module="envs/dev")
+    assert caught.value.details == (
+        "services.api.blue_green: must be an object or null, not 'yes'",
+        "services.web.blue_green.alternate_target_group_arn: must be a string, not 7",
+        "services.www.blue_green.alternate_target_group_arn: is missing",
+        "services.www.blue_green.production_listener_rule_arn: is missing",
+        "services.www.blue_green.infrastructure_role_arn: is missing",
+        "services.www.blue_green.test_listener_rule_arn: must be a string, not ''",
+    )

@@ -116,3 +116,94 @@ def test_any_text_is_read_or_refused_never_a_bug(text):
         return
     for location in [("a",), ("project",), ("environments", "dev")]:
         settings._line_of(text, location)
+
+
+def strategy_problems(tmp_path: Path, table: str) -> list[str]:
+    """What is wrong with a `[services.web.strategy]` of these lines; the first is line 11."""
+    with pytest.raises(SettingsError) as caught:
+        settings.load(write(tmp_path, f"{MINIMAL}\n[services.web.strategy]\n{table}"))
+    return list(caught.value.details)
+
+
+def test_a_service_rolls_unless_it_says_otherwise(tmp_path):
+    loaded = settings.load(write(tmp_path, MINIMAL))
+    strategy = loaded.strategy(loaded.environment("dev"), "web")
+    assert (strategy.type, strategy.is_staged) == ("rolling", False)
+
+
+def test_an_environment_has_a_strategy_of_its_own(tmp_path):
+    text = (
+        MINIMAL
+        + '[services.web.strategy]\ntype = "canary"\ncanary_percent = 12.5\npause_at = ["POST_SCALE_UP"]\n'
+        '[environments.prod]\naccount_id = "222222222222"\n'
+        '[environments.dev.strategy.web]\ntype = "rolling"\n'
+    )
+    loaded = settings.load(write(tmp_path, text))
+    prod = loaded.strategy(loaded.environment("prod"), "web")
+    assert loaded.strategy(loaded.environment("dev"), "web").type == "rolling"
+    assert (prod.canary_percent, prod.canary_bake_time_minutes, prod.bake_time_minutes) == (12.5, 10, None)
+    assert (prod.pause_at, prod.pause_timeout_minutes, prod.pause_timeout_action) == (
+        ["POST_SCALE_UP"],
+        1440,
+        "rollback",
+    )
+
+
+def test_each_type_of_strategy_takes_its_own_keys_and_no_others(tmp_path):
+    assert strategy_problems(
+        tmp_path, 'type = "linear"\ncanary_percent = 5\nstep_percent = 2.9\nstep_bake_time_minutes = 1441\n'
+    ) == [
+        'line 13: services.web.strategy.canary_percent: is for type = "canary", and this strategy has type = "linear"',
+        "line 14: services.web.strategy.step_percent: input should be greater than or equal to 3",
+        "line 15: services.web.strategy.step_bake_time_minutes: input should be less than or equal to 1440",
+    ]
+    assert strategy_problems(tmp_path, 'type = "rolling"\nbake_time_minutes = 5\n') == [
+        (
+            'line 13: services.web.strategy.bake_time_minutes: is for type = "blue_green" or "linear" or "canary",'
+            ' and this strategy has type = "rolling"'
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("", "line 11: services.web.strategy.type: is required"),
+        (
+            'type = "blue-green"',
+            "line 12: services.web.strategy.type: input should be 'rolling', 'blue_green', 'linear' or 'canary'",
+        ),
+        (
+            'type = "blue_green"',
+            'line 11: services.web.strategy.bake_time_minutes: is required by type = "blue_green"',
+        ),
+        (
+            'type = "canary"\ncanary_percent = 0.25',
+            "line 13: services.web.strategy.canary_percent: must be a multiple of 0.1, not 0.25",
+        ),
+        (
+            'type = "canary"\npause_timeout_minutes = 5',
+            "line 13: services.web.strategy.pause_timeout_minutes: says how long a pause lasts, and pause_at names none",
+        ),
+        (
+            'type = "canary"\npause_at = ["TEST_TRAFFIC_SHIFT"]',
+            (
+                "line 13: services.web.strategy.pause_at.0: no pause is possible at TEST_TRAFFIC_SHIFT; choose from:"
+                " RECONCILE_SERVICE, PRE_SCALE_UP, POST_SCALE_UP, POST_TEST_TRAFFIC_SHIFT, PRE_PRODUCTION_TRAFFIC_SHIFT,"
+                " POST_PRODUCTION_TRAFFIC_SHIFT"
+            ),
+        ),
+        (
+            'type = "canary"\npause_at = ["POST_SCALE_UP"]\npause_timeout_minutes = 20161',
+            "line 14: services.web.strategy.pause_timeout_minutes: input should be less than or equal to 20160",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_strategy_is_said_at_its_line(tmp_path, table, problem):
+    assert strategy_problems(tmp_path, table) == [problem]
+
+
+def test_a_strategy_of_no_service_is_refused(tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        settings.load(write(tmp_path, MINIMAL + '[environments.dev.strategy.wbe]\ntype = "rolling"\n'))
+    assert caught.value.details == ("environments.dev.strategy.wbe: there is no service `wbe`",)
