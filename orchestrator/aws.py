@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -51,6 +52,8 @@ class _Shared:
     session: boto3.Session | None = None
     identity: Identity | None = None
     clients: dict[tuple[str, str, int], Any] = field(default_factory=dict)
+    # Seconds from this machine's monotonic clock to AWS's time of day, once an answer has told it.
+    ahead_s: float | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -100,6 +103,11 @@ class Aws:
         return self._client("cloudwatch")
 
     @property
+    def cloudwatch_once(self) -> Any:
+        """A client that never tries again by itself: for measurements, of which another comes soon, while a rollout is watched."""
+        return self._client("cloudwatch", retries=0)
+
+    @property
     def autoscaling(self) -> Any:
         """Application Auto Scaling."""
         return self._client("application-autoscaling")
@@ -138,6 +146,11 @@ class Aws:
                 shared.identity = Identity(answer["Account"], answer["Arn"])
             return shared.identity
 
+    def now(self) -> float:
+        """AWS's time of day in seconds since the epoch, by the Date of its last answer; this machine's before the first one."""
+        ahead_s = self._shared.ahead_s
+        return time.time() if ahead_s is None else time.monotonic() + ahead_s
+
     @property
     def s3_endpoint_url(self) -> str | None:
         """The S3 endpoint that the caller's environment names in place of AWS's own, if any."""
@@ -168,8 +181,18 @@ class Aws:
                 with translated(service):
                     agent = user_agent(self.role)
                     made = _make_client(self._connect(), service, self.environ, agent, retries=retries)
+                    made.meta.events.register("after-call", self._note_time)
                 clients[key] = made
             return clients[key]
+
+    def _note_time(self, http_response: Any, **_rest: Any) -> None:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            said = parsedate_to_datetime(http_response.headers["date"])
+        except (KeyError, TypeError, ValueError):
+            return
+        self._shared.ahead_s = said.timestamp() - time.monotonic()
 
     def _connect(self) -> boto3.Session:
         shared = self._shared
@@ -183,6 +206,16 @@ class Aws:
 def user_agent(role: str) -> str:
     """What orch adds to the user agent of its own calls, and Terraform to its: `app/orch md/role#deploy`."""
     return f"app/orch md/role#{role}" if role else "app/orch"
+
+
+def ca_bundle(environ: Mapping[str, str]) -> str:
+    """The file of certificates by which botocore knows AWS's hosts, for other clients that talk to them.
+
+    Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html (ca_bundle)
+    """
+    from botocore.httpsession import where
+
+    return environ.get("AWS_CA_BUNDLE") or where()
 
 
 def require_account(identity: Identity, *, account_id: str, environment: str) -> None:

@@ -113,6 +113,29 @@ class TaskFailed:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """One measurement of an analysis: the values of the period until `ended_at` (ISO 8601), none without data, and what they are held
+    to. `outcome` is success, failure, inconclusive, or error, of which `detail` tells; then the totals so far, and in `state` what
+    they come to: running, passed, failed or inconclusive.
+    """
+
+    service: str
+    analysis: str
+    stage: str
+    ended_at: str
+    values: tuple[float, ...]
+    outcome: str
+    success: str
+    failure: str
+    successes: int
+    count: int
+    failures: int
+    failure_limit: int
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class LogLine:
     """One line that a container wrote to its log in CloudWatch, without what looks like a credential; `at` is ISO 8601 in UTC."""
 
@@ -168,6 +191,7 @@ Event = (
     | RolloutProgress
     | ServiceEvent
     | TaskFailed
+    | Measured
     | LogLine
     | TaskProgress
     | ScaleProgress

@@ -627,6 +627,7 @@ WATCHES = (
         (
             "application-autoscaling:DescribeScalableTargets",
             "cloudwatch:DescribeAlarms",
+            "cloudwatch:GetMetricData",
             "elasticloadbalancing:DescribeTargetHealth",
             "logs:DescribeLogGroups",
             "secretsmanager:DescribeSecret",

@@ -14,6 +14,7 @@ from orchestrator.events import (
     Event,
     GateShut,
     LogLine,
+    Measured,
     OutputLine,
     PlanReady,
     PlanResumed,
@@ -117,6 +118,7 @@ class LiveView:
                 self._lines.append(event.text)
             case (
                 ServiceEvent()
+                | Measured()
                 | LogLine()
                 | TaskProgress()
                 | ScaleProgress()

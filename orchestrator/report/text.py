@@ -12,6 +12,7 @@ from orchestrator.events import (
     Event,
     GateShut,
     LogLine,
+    Measured,
     OutputLine,
     PlanReady,
     PlanResumed,
@@ -99,6 +100,8 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, on
             return [f"    {rollout_line(event)}"]
         case ServiceEvent():
             return [f"    ECS: {log_text(event.message)}"]
+        case Measured():
+            return [f"    {measured_line(event)}"]
         case LogLine():
             return [f"    {event.container}: {log_text(event.text)}"]
         case TaskProgress():
@@ -143,6 +146,21 @@ def rollout_line(event: RolloutProgress) -> str:
         f"{event.service} {event.deployment_id}: {event.state}, {event.running} of {event.desired} running,"
         f" {event.pending} pending{failures}"
     )
+
+
+_MEASURED = {"success": "✓", "failure": "✗", "inconclusive": "?", "error": "!"}
+
+
+def measured_line(event: Measured) -> str:
+    """`✓ web: errors 0.42 (value < 1), 2 of 5`."""
+    head = f"{_MEASURED[event.outcome]} {event.service}: {event.analysis}"
+    if event.outcome == "error":
+        return _readable(f"{head} could not be measured: {event.detail}")
+    said = ", ".join(f"{value:.4g}" for value in event.values) or "no data"
+    wanted = event.success + (f", fails at {event.failure}" if event.failure else "")
+    so_far = f"{event.successes} of {event.count}" if event.count else f"{event.successes} so far"
+    failed = f", {event.failures} failed and {event.failure_limit} may" if event.failures else ""
+    return f"{head} {said} ({wanted}), {so_far}{failed}"
 
 
 def log_line(event: LogLine, *, with_time: bool) -> str:

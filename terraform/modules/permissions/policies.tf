@@ -876,6 +876,7 @@ data "aws_iam_policy_document" "watch" {
     actions = [
       "application-autoscaling:DescribeScalableTargets",
       "cloudwatch:DescribeAlarms",
+      "cloudwatch:GetMetricData",
       "elasticloadbalancing:DescribeTargetHealth",
       "logs:DescribeLogGroups",
       "secretsmanager:DescribeSecret",
