@@ -151,7 +151,7 @@ def test_release_records_list_the_newest_first(environ):
     keys = [
         item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="orch/releases/dev/")["Contents"]
     ]
-    assert [key.rsplit("-", 1)[1] for key in keys] == ["r2.json", "r1.json", "r0.json"]
+    assert [key.split(".")[0][-2:] for key in keys] == ["r2", "r1", "r0"]
     record = json.loads(s3.get_object(Bucket=bucket, Key=keys[0])["Body"].read())
     assert record["verdict"] == "SUCCEEDED"
     assert record["durations_s"]["rollout"] == 125.0

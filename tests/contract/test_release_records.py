@@ -127,7 +127,7 @@ def test_more_than_a_page_of_records(s3, cloud):
     whole = s3.list_objects_v2
 
     def in_small_pages(**request):
-        return whole(**request, MaxKeys=3)
+        return whole(**{**request, "MaxKeys": 3})
 
     s3.list_objects_v2 = in_small_pages
     try:
