@@ -70,6 +70,8 @@ locals {
     }
   }
 
+  blue_green = one(var.load_balancer[*].blue_green)
+
   health_check = var.health_check == null ? {} : {
     healthCheck = {
       command     = var.health_check.command
@@ -162,6 +164,7 @@ resource "aws_ecs_service" "this" {
   # pull its image.
   depends_on = [
     aws_lb_listener_rule.this,
+    aws_lb_listener_rule.test,
     aws_vpc_security_group_egress_rule.this,
   ]
 }
@@ -232,6 +235,29 @@ resource "aws_lb_target_group" "this" {
   }
 }
 
+# Where the revision that is to follow runs until it gets the traffic. What both groups are told must be the same.
+resource "aws_lb_target_group" "alternate" {
+  count = local.blue_green == null ? 0 : 1
+
+  name_prefix          = "${substr(var.name, 0, 5)}-"
+  vpc_id               = var.vpc_id
+  target_type          = "ip"
+  port                 = var.container_port
+  protocol             = var.load_balancer.target_protocol
+  deregistration_delay = var.load_balancer.deregistration_delay_seconds
+  tags                 = var.tags
+
+  health_check {
+    path     = var.load_balancer.health_check_path
+    matcher  = var.load_balancer.health_check_matcher
+    protocol = var.load_balancer.target_protocol
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
 resource "aws_lb_listener_rule" "this" {
   count = var.load_balancer == null ? 0 : 1
 
@@ -241,7 +267,23 @@ resource "aws_lb_listener_rule" "this" {
 
   action {
     type             = "forward"
-    target_group_arn = aws_lb_target_group.this[0].arn
+    target_group_arn = local.blue_green == null ? aws_lb_target_group.this[0].arn : null
+
+    dynamic "forward" {
+      for_each = local.blue_green[*]
+
+      content {
+        target_group {
+          arn    = aws_lb_target_group.this[0].arn
+          weight = 100
+        }
+
+        target_group {
+          arn    = aws_lb_target_group.alternate[0].arn
+          weight = 0
+        }
+      }
+    }
   }
 
   dynamic "condition" {
@@ -262,6 +304,64 @@ resource "aws_lb_listener_rule" "this" {
         values = condition.value
       }
     }
+  }
+
+  # ECS moves the traffic by these weights, and gives a rule that names one group the other by itself. A rule of its
+  # own for blue_green would be another resource: setting it would delete the rule that carries the traffic. So the
+  # action is set with the rule, and anew with another target group, for every service. What somebody else does to it
+  # still shows as drift.
+  lifecycle {
+    ignore_changes       = [action]
+    replace_triggered_by = [aws_lb_target_group.this[count.index].arn]
+  }
+}
+
+resource "aws_lb_listener_rule" "test" {
+  count = one(local.blue_green[*].test) == null ? 0 : 1
+
+  listener_arn = local.blue_green.test.listener_arn
+  priority     = coalesce(local.blue_green.test.priority, var.load_balancer.priority)
+  tags         = var.tags
+
+  action {
+    type = "forward"
+
+    forward {
+      target_group {
+        arn    = aws_lb_target_group.this[0].arn
+        weight = 100
+      }
+
+      target_group {
+        arn    = aws_lb_target_group.alternate[0].arn
+        weight = 0
+      }
+    }
+  }
+
+  dynamic "condition" {
+    for_each = length(var.load_balancer.host_headers) > 0 ? [var.load_balancer.host_headers] : []
+
+    content {
+      host_header {
+        values = condition.value
+      }
+    }
+  }
+
+  dynamic "condition" {
+    for_each = length(var.load_balancer.path_patterns) > 0 ? [var.load_balancer.path_patterns] : []
+
+    content {
+      path_pattern {
+        values = condition.value
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes       = [action]
+    replace_triggered_by = [aws_lb_target_group.this[count.index].arn]
   }
 }
 
@@ -287,6 +387,82 @@ resource "aws_vpc_security_group_egress_rule" "load_balancer" {
   to_port                      = var.container_port
   referenced_security_group_id = aws_security_group.this.id
   tags                         = var.tags
+}
+
+#### Infrastructure role: how ECS itself moves traffic from one revision to the next
+# AWS offers AmazonECSInfrastructureRolePolicyForLoadBalancers, which reaches every target group, listener and rule of
+# the account. This grants the same on the service's own, and nothing on listeners: it is rules that carry the traffic
+# here, and no listener's default action.
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonECSInfrastructureRolePolicyForLoadBalancers.html
+
+data "aws_iam_policy_document" "traffic_trust" {
+  count = local.blue_green == null ? 0 : 1
+
+  statement {
+    sid     = "EcsOfThisAccount"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [split(":", var.cluster_arn)[4]]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "traffic" {
+  count = local.blue_green == null ? 0 : 1
+
+  statement {
+    sid = "SeeTraffic"
+    actions = [
+      "elasticloadbalancing:DescribeListeners",
+      "elasticloadbalancing:DescribeRules",
+      "elasticloadbalancing:DescribeTargetGroups",
+      "elasticloadbalancing:DescribeTargetHealth",
+    ]
+    resources = ["*"] # the actions know no resource
+  }
+
+  statement {
+    sid = "RegisterTasks"
+    actions = [
+      "elasticloadbalancing:DeregisterTargets",
+      "elasticloadbalancing:RegisterTargets",
+    ]
+    resources = [aws_lb_target_group.this[0].arn, aws_lb_target_group.alternate[0].arn]
+  }
+
+  statement {
+    sid       = "MoveTraffic"
+    actions   = ["elasticloadbalancing:ModifyRule"]
+    resources = concat(aws_lb_listener_rule.this[*].arn, aws_lb_listener_rule.test[*].arn)
+  }
+}
+
+resource "aws_iam_role" "traffic" {
+  count = local.blue_green == null ? 0 : 1
+
+  name                  = "${var.task_family}-traffic"
+  path                  = local.blue_green.role_path
+  description           = "Lets ECS move the traffic of ${var.task_family} from one revision to the next."
+  assume_role_policy    = data.aws_iam_policy_document.traffic_trust[0].json
+  permissions_boundary  = local.blue_green.permissions_boundary_arn
+  force_detach_policies = true
+  tags                  = var.tags
+}
+
+resource "aws_iam_role_policy" "traffic" {
+  count = local.blue_green == null ? 0 : 1
+
+  name   = "move-traffic"
+  role   = aws_iam_role.traffic[0].name
+  policy = data.aws_iam_policy_document.traffic[0].json
 }
 
 #### Autoscaling

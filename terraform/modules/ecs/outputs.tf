@@ -27,3 +27,16 @@ output "security_group_id" {
   description = "Security group of the tasks, for rules that let them reach a database or another service."
   value       = aws_security_group.this.id
 }
+
+output "blue_green" {
+  description = "What ECS needs to move traffic from one revision to the next; null without blue_green."
+  value = local.blue_green == null ? null : {
+    alternate_target_group_arn   = aws_lb_target_group.alternate[0].arn
+    production_listener_rule_arn = aws_lb_listener_rule.this[0].arn
+    test_listener_rule_arn       = one(aws_lb_listener_rule.test[*].arn)
+    infrastructure_role_arn      = aws_iam_role.traffic[0].arn
+  }
+
+  # Whoever hands the role to ECS must wait until its permissions stand.
+  depends_on = [aws_iam_role_policy.traffic]
+}

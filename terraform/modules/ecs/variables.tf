@@ -425,7 +425,7 @@ variable "egress" {
 }
 
 variable "load_balancer" {
-  description = "The shared load balancer's listener and security group, and the rule that sends requests to this service; null leaves the service without one."
+  description = "The shared load balancer's listener and security group, and the rule that sends requests to this service; null leaves the service without one. blue_green adds what ECS needs to move traffic from one revision to the next, among it a role FAMILY-traffic under role_path, and with test a rule on the listener where the next one can be tried before (same priority unless told)."
   type = object({
     listener_arn                      = string
     security_group_id                 = string
@@ -437,6 +437,14 @@ variable "load_balancer" {
     health_check_matcher              = optional(string, "200")
     health_check_grace_period_seconds = optional(number, 60)
     deregistration_delay_seconds      = optional(number, 30)
+    blue_green = optional(object({
+      role_path                = optional(string, "/")
+      permissions_boundary_arn = optional(string)
+      test = optional(object({
+        listener_arn = string
+        priority     = optional(number)
+      }))
+    }))
   })
   default = null
 
@@ -448,6 +456,31 @@ variable "load_balancer" {
   validation {
     condition     = var.load_balancer == null || try(var.load_balancer.priority >= 1 && var.load_balancer.priority <= 50000, false)
     error_message = "Service ${var.name}: the listener rule's priority must lie between 1 and 50000, and differ from those of the other services."
+  }
+
+  # The role is named after the family, and IAM takes 64 characters.
+  validation {
+    condition     = try(var.load_balancer.blue_green, null) == null || length(var.task_family) <= 56
+    error_message = "Service ${var.name}: with blue_green the task family may have at most 56 characters, so that the role FAMILY-traffic stays within IAM's 64."
+  }
+
+  validation {
+    condition = try(var.load_balancer.blue_green, null) == null || try(
+      can(regex("^/([A-Za-z0-9._-]+/)*$", var.load_balancer.blue_green.role_path)) &&
+      (var.load_balancer.blue_green.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9_+=,.@/-]+$", var.load_balancer.blue_green.permissions_boundary_arn))),
+      false
+    )
+    error_message = "Service ${var.name}: the path of the blue/green role must start and end with a slash, and its permissions boundary be the full ARN of one policy."
+  }
+
+  validation {
+    condition     = try(var.load_balancer.blue_green.test.priority, null) == null || try(var.load_balancer.blue_green.test.priority >= 1 && var.load_balancer.blue_green.test.priority <= 50000, false)
+    error_message = "Service ${var.name}: the test listener rule's priority must lie between 1 and 50000, and differ from those of the other services on that listener."
+  }
+
+  validation {
+    condition     = try(var.load_balancer.blue_green.test, null) == null || try(var.load_balancer.blue_green.test.listener_arn != var.load_balancer.listener_arn, false)
+    error_message = "Service ${var.name}: the test listener must be another one than production's: on one listener, the rule with the lower priority would take all requests."
   }
 
   validation {

@@ -9,6 +9,7 @@ module "load_balancer" {
   certificate_arn     = var.load_balancer.certificate_arn
   ssl_policy          = var.load_balancer.ssl_policy
   ingress_cidr_blocks = var.load_balancer.ingress_cidr_blocks
+  test_listener       = var.load_balancer.test_listener
   deletion_protection = var.load_balancer.deletion_protection
   access_logs_bucket  = var.load_balancer.access_logs_bucket
   web_acl_arn         = var.load_balancer.web_acl_arn

@@ -172,6 +172,16 @@ module "ecs" {
     for rule in each.value.load_balancer[*] : merge(rule, {
       listener_arn      = module.load_balancer[0].listener_arn
       security_group_id = module.load_balancer[0].security_group_id
+      blue_green = one([
+        for wanted in rule.blue_green[*] : {
+          role_path                = local.role_path
+          permissions_boundary_arn = var.permissions_boundary_arn
+          test = var.load_balancer.test_listener == null ? null : {
+            listener_arn = module.load_balancer[0].test_listener_arn
+            priority     = wanted.test_priority
+          }
+        }
+      ])
     })
   ])
 }

@@ -16,6 +16,7 @@ output "orch" {
         execution_role_arn = module.iam[name].execution_role_arn
         task_role_arn      = module.iam[name].task_role_arn
         desired_count      = service.desired_count
+        blue_green         = module.ecs[name].blue_green
       }
     }
   }

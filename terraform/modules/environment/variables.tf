@@ -112,7 +112,7 @@ variable "existing_network" {
 }
 
 variable "load_balancer" {
-  description = "One HTTPS load balancer for the services that ask for it; null makes none. Only ingress_cidr_blocks may reach it, on port 443."
+  description = "One HTTPS load balancer for the services that ask for it; null makes none. Only ingress_cidr_blocks may reach it, on port 443, and test_listener's on the port where services with blue_green are tried before they get traffic."
   type = object({
     certificate_arn     = string
     ingress_cidr_blocks = set(string)
@@ -121,6 +121,10 @@ variable "load_balancer" {
     ssl_policy          = optional(string, "ELBSecurityPolicy-TLS13-1-2-2021-06")
     access_logs_bucket  = optional(string)
     web_acl_arn         = optional(string)
+    test_listener = optional(object({
+      port                = optional(number, 8443)
+      ingress_cidr_blocks = set(string)
+    }))
   })
   default = null
 
@@ -197,6 +201,7 @@ variable "services" {
       health_check_matcher              = optional(string, "200")
       health_check_grace_period_seconds = optional(number, 60)
       deregistration_delay_seconds      = optional(number, 30)
+      blue_green                        = optional(object({ test_priority = optional(number) }))
     }))
 
     # what is kept

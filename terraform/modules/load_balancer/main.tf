@@ -43,6 +43,28 @@ resource "aws_lb_listener" "https" {
   }
 }
 
+# Where a revision is tried before it gets the traffic of blue/green. Services add their rules here too.
+resource "aws_lb_listener" "test" {
+  count = var.test_listener == null ? 0 : 1
+
+  load_balancer_arn = aws_lb.this.arn
+  port              = var.test_listener.port
+  protocol          = "HTTPS"
+  ssl_policy        = var.ssl_policy
+  certificate_arn   = var.certificate_arn
+  tags              = var.tags
+
+  default_action {
+    type = "fixed-response"
+
+    fixed_response {
+      content_type = "text/plain"
+      message_body = "No service answers here."
+      status_code  = "404"
+    }
+  }
+}
+
 # The rules that let it out, one to each service, stand in module ecs.
 resource "aws_security_group" "this" {
   name_prefix = "${var.name}-load-balancer-"
@@ -63,6 +85,18 @@ resource "aws_vpc_security_group_ingress_rule" "https" {
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
+  cidr_ipv4         = each.key
+  tags              = var.tags
+}
+
+resource "aws_vpc_security_group_ingress_rule" "test" {
+  for_each = toset(try(var.test_listener.ingress_cidr_blocks, []))
+
+  security_group_id = aws_security_group.this.id
+  description       = "Tests from ${each.key}"
+  ip_protocol       = "tcp"
+  from_port         = var.test_listener.port
+  to_port           = var.test_listener.port
   cidr_ipv4         = each.key
   tags              = var.tags
 }

@@ -74,6 +74,25 @@ variable "ingress_cidr_blocks" {
   }
 }
 
+variable "test_listener" {
+  description = "A second HTTPS listener, on which blue/green rollouts are tried before they get the traffic, and who may reach it; null makes none."
+  type = object({
+    port                = optional(number, 8443)
+    ingress_cidr_blocks = set(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.test_listener == null || try(var.test_listener.port >= 1 && var.test_listener.port <= 65535 && floor(var.test_listener.port) == var.test_listener.port && var.test_listener.port != 443, false)
+    error_message = "The test listener needs a port of its own between 1 and 65535: 443 is production's."
+  }
+
+  validation {
+    condition     = var.test_listener == null || try(length(var.test_listener.ingress_cidr_blocks) > 0 && alltrue([for block in var.test_listener.ingress_cidr_blocks : can(cidrnetmask(block)) && !endswith(block, "/0")]), false)
+    error_message = "The test listener must name the IPv4 ranges that may reach it, written like 192.0.2.0/24, and not the whole internet: a revision that is not released yet answers there."
+  }
+}
+
 variable "deletion_protection" {
   description = "Whether AWS refuses to delete the load balancer. To destroy it, turn this off and apply first."
   type        = bool

@@ -41,6 +41,9 @@ mock_provider "aws" {
   mock_resource "aws_lb_target_group" {
     defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:targetgroup/hello/0123456789abcdef" }
   }
+  mock_resource "aws_lb_listener_rule" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/0123456789abcdef/0123456789abcdef/mock" }
+  }
 }
 
 # The two roles of a service must have different ARNs.
@@ -52,6 +55,27 @@ override_resource {
 override_resource {
   target = module.iam["hello"].aws_iam_role.task
   values = { arn = "arn:aws:iam::111111111111:role/orch/demo-dev/demo-dev-hello-task" }
+}
+
+override_resource {
+  target = module.ecs["hello"].aws_iam_role.traffic[0]
+  values = { arn = "arn:aws:iam::111111111111:role/orch/demo-dev/demo-dev-hello-traffic" }
+}
+
+# On one listener, a rule would otherwise be the same as on the other.
+override_resource {
+  target = module.load_balancer[0].aws_lb_listener.test[0]
+  values = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/fedcba9876543210" }
+}
+
+override_resource {
+  target = module.ecs["hello"].aws_lb_target_group.alternate[0]
+  values = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:targetgroup/hello/fedcba9876543210" }
+}
+
+override_resource {
+  target = module.ecs["hello"].aws_lb_listener_rule.test[0]
+  values = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/0123456789abcdef/fedcba9876543210/mock" }
 }
 
 override_resource {
@@ -77,7 +101,8 @@ variables {
 
 run "contract_names_everything_orch_needs" {
   assert {
-    condition = output.orch == {
+    # As JSON, for a null has a type of its own.
+    condition = jsonencode(output.orch) == jsonencode({
       contract   = 1
       account_id = "111111111111"
       region     = "eu-central-1"
@@ -93,9 +118,10 @@ run "contract_names_everything_orch_needs" {
           execution_role_arn = "arn:aws:iam::111111111111:role/orch/demo-dev/demo-dev-hello-execution"
           task_role_arn      = "arn:aws:iam::111111111111:role/orch/demo-dev/demo-dev-hello-task"
           desired_count      = 2
+          blue_green         = null
         }
       }
-    }
+    })
     error_message = "The output orch must have exactly the fields of contract 1."
   }
   assert {
@@ -136,6 +162,40 @@ run "services_and_load_balancer_compose" {
   assert {
     condition     = length(module.load_balancer) == 1 && output.load_balancer_dns_name == "demo-dev.example.com"
     error_message = "The load balancer must be made and named."
+  }
+}
+
+run "blue_green_adds_to_a_service_and_changes_nothing_of_it" {
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary"
+    load_balancer = {
+      certificate_arn     = "arn:aws:acm:eu-central-1:111111111111:certificate/00000000-0000-4000-8000-000000000000"
+      ingress_cidr_blocks = ["192.0.2.0/24"]
+      internal            = false
+      test_listener       = { ingress_cidr_blocks = ["198.51.100.0/24"] }
+    }
+    services = {
+      hello = { container_port = 8080, load_balancer = { priority = 10, path_patterns = ["/*"], blue_green = {} } }
+      worker = {
+        secrets                  = { DB = "arn:aws:ssm:eu-central-1:111111111111:parameter/db" }
+        enable_execute_command   = true
+        readonly_root_filesystem = false
+      }
+    }
+  }
+
+  assert {
+    condition = jsonencode(output.orch.services["hello"].blue_green) == jsonencode({
+      alternate_target_group_arn   = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:targetgroup/hello/fedcba9876543210"
+      infrastructure_role_arn      = "arn:aws:iam::111111111111:role/orch/demo-dev/demo-dev-hello-traffic"
+      production_listener_rule_arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/0123456789abcdef/0123456789abcdef/mock"
+      test_listener_rule_arn       = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/0123456789abcdef/fedcba9876543210/mock"
+    })
+    error_message = "The contract must name what ECS needs to move the traffic."
+  }
+  assert {
+    condition     = output.orch.services["worker"].blue_green == null
+    error_message = "A service without blue_green must say so."
   }
 }
 
