@@ -329,6 +329,25 @@ class SealSettings(_Table):
     )
 
 
+class PromotionSettings(_Table):
+    """What a release must have shown before `orch promote` carries it into this environment."""
+
+    soak_minutes: float = Field(
+        default=0, ge=0, description="How long it must have run in the environment before."
+    )
+    branches: list[Branch] | None = Field(
+        default=None,
+        description="Branches of which one must hold its commit; those of [github] when absent, none where there is no [github].",
+    )
+    required_checks: list[str] = Field(
+        default=[], description="Checks of its commit on GitHub, by name, that must have passed."
+    )
+    require_empty_plan: bool = Field(
+        default=False,
+        description="Whether this environment must be as its root module says: Terraform plans no change.",
+    )
+
+
 class EnvironmentSettings(_Table):
     """One environment: where it lives in AWS."""
 
@@ -354,6 +373,13 @@ class EnvironmentSettings(_Table):
         default=GateSettings(), description="What a plan of the environment must not do."
     )
     seal: SealSettings = Field(default=SealSettings(), description="How plans are sealed.")
+    promotes_from: Name | None = Field(
+        default=None,
+        description="The environment from which `orch promote` may carry releases into this one.",
+    )
+    promotion: PromotionSettings = Field(
+        default=PromotionSettings(), description="What a release must have shown before it is promoted here."
+    )
     strategy: dict[Name, StrategySettings] = Field(
         default={}, description="Strategies of services here, in place of those in [services.NAME.strategy]."
     )
@@ -412,6 +438,19 @@ class _File(_Table):
         return self
 
     @model_validator(mode="after")
+    def _the_path_leads_somewhere(self) -> _File:
+        path = {name: table.promotes_from for name, table in self.environments.items() if table.promotes_from}
+        for name, source in path.items():
+            if source not in self.environments:
+                raise ValueError(f"environments.{name}.promotes_from: there is no environment `{source}`")
+        try:
+            tuple(TopologicalSorter({name: [source] for name, source in path.items()}).static_order())
+        except CycleError as error:
+            circle = " → ".join(error.args[1])
+            raise ValueError(f"promotes_from must not lead back to where it began: {circle}") from None
+        return self
+
+    @model_validator(mode="after")
     def _every_environment_has_a_region(self) -> _File:
         without = [
             name for name, table in self.environments.items() if table.region is None and self.region is None
@@ -436,6 +475,8 @@ class Environment:
     gates: GateSettings = field(default_factory=GateSettings)
     seal: SealSettings = field(default_factory=SealSettings)
     strategies: dict[str, StrategySettings] = field(default_factory=dict)
+    promotes_from: str | None = None
+    promotion: PromotionSettings = field(default_factory=PromotionSettings)
 
 
 @dataclass(frozen=True)
@@ -466,6 +507,20 @@ class Settings:
             is_protected=environment.is_protected,
             trusted_accounts=environment.trusted_accounts,
         )
+
+    def promotion_branches(self, environment: Environment) -> tuple[str, ...]:
+        """The branches of which one must hold the commit of what is promoted there; none when any will do."""
+        given = environment.promotion.branches
+        if given is None:
+            given = self.github.branches if self.github is not None else []
+        return tuple(given)
+
+    def path_to(self, target: str) -> tuple[str, ...]:
+        """The environments through which a release gets there, the first and itself included, by `promotes_from`."""
+        names = [target]
+        while (source := self.environment(names[0]).promotes_from) is not None:
+            names.insert(0, source)
+        return tuple(names)
 
     def strategy(self, environment: Environment, service: str) -> StrategySettings:
         """How releases of a service take the place of what runs in an environment: its own table there, else the service's."""
@@ -561,6 +616,8 @@ def _environment(root: Path, name: str, table: EnvironmentSettings, region: str)
         gates=table.gates,
         seal=table.seal,
         strategies=table.strategy,
+        promotes_from=table.promotes_from,
+        promotion=table.promotion,
     )
 
 

@@ -207,3 +207,61 @@ def test_a_strategy_of_no_service_is_refused(tmp_path):
     with pytest.raises(SettingsError) as caught:
         settings.load(write(tmp_path, MINIMAL + '[environments.dev.strategy.wbe]\ntype = "rolling"\n'))
     assert caught.value.details == ("environments.dev.strategy.wbe: there is no service `wbe`",)
+
+
+PATH = """
+[environments.staging]
+account_id = "222222222222"
+promotes_from = "dev"
+
+[environments.prod]
+account_id = "333333333333"
+promotes_from = "staging"
+
+[environments.prod.promotion]
+soak_minutes = 90
+required_checks = ["test"]
+"""
+
+
+def test_the_path_of_promotions(tmp_path):
+    loaded = settings.load(write(tmp_path, MINIMAL + PATH))
+    assert loaded.path_to("prod") == ("dev", "staging", "prod")
+    assert loaded.path_to("dev") == ("dev",)
+    prod = loaded.environment("prod")
+    assert (prod.promotes_from, prod.promotion.soak_minutes, prod.promotion.required_checks) == (
+        "staging",
+        90,
+        ["test"],
+    )
+    assert loaded.promotion_branches(prod) == ()
+    github = '[github]\nrepository = "acme/shop"\nbranches = ["main", "release"]\n'
+    with_github = settings.load(write(tmp_path, MINIMAL + PATH + github))
+    assert with_github.promotion_branches(with_github.environment("prod")) == ("main", "release")
+    chosen = settings.load(write(tmp_path, MINIMAL + PATH + "branches = []\n" + github))
+    assert chosen.promotion_branches(chosen.environment("prod")) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        (
+            PATH.replace('"dev"', '"test"'),
+            "environments.staging.promotes_from: there is no environment `test`",
+        ),
+        (
+            PATH.replace('promotes_from = "dev"', 'promotes_from = "prod"'),
+            "promotes_from must not lead back to where it began: ",
+        ),
+        (
+            PATH.replace('"staging"', '"prod"'),
+            "promotes_from must not lead back to where it began: prod → prod",
+        ),
+        (PATH.replace("90", "-1"), "input should be greater than or equal to 0"),
+    ],
+)
+def test_a_path_that_leads_nowhere(tmp_path, path, problem):
+    with pytest.raises(SettingsError) as caught:
+        settings.load(write(tmp_path, MINIMAL + path))
+    assert len(caught.value.details) == 1
+    assert problem in caught.value.details[0]
