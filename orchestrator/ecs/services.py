@@ -1,15 +1,18 @@
 """ECS services and their deployments as the API gives them, read into values; up to ten services or twenty deployments a call.
 
 Hides the shapes of DescribeServices and of the service deployments API, and that some accounts and emulators lack the latter.
-Touches: ecs:DescribeServices, ecs:ListServiceDeployments, ecs:DescribeServiceDeployments, ecs:DescribeServiceRevisions.
+Touches: ecs:DescribeServices, ecs:ListServiceDeployments, ecs:DescribeServiceDeployments, ecs:DescribeServiceRevisions,
+ecs:ContinueServiceDeployment.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.aws import translated
+from orchestrator.ecs import strategy
+from orchestrator.ecs.strategy import ROLLING, Strategy
 from orchestrator.errors import AwsError, PreconditionError
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class Deployment:
 @dataclass(frozen=True)
 class ServiceState:
     """A service as DescribeServices gives it. `events` are (id, time, message), oldest first. `rolls_back` is the circuit
-    breaker's switch; alarms have their own.
+    breaker's switch; alarms have their own. `configuration` and `load_balancers` are what UpdateService takes, as ECS gives them.
     """
 
     status: str
@@ -65,10 +68,16 @@ class ServiceState:
     events: tuple[tuple[str, str, str], ...]
     target_groups: tuple[str, ...] = ()
     alarms_roll_back: bool = False
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    load_balancers: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def may_roll_back(self) -> bool:
         return self.rolls_back or self.alarms_roll_back
+
+    @property
+    def strategy(self) -> Strategy:
+        return strategy.of(self.configuration)
 
     @property
     def primary(self) -> Deployment | None:
@@ -79,9 +88,27 @@ class ServiceState:
 
 
 @dataclass(frozen=True)
+class Hook:
+    """A hook of a service deployment that has been reached. A pause waits for somebody while it is AWAITING_ACTION, until
+    `expires_at`; then comes `timeout_action`.
+    """
+
+    id: str
+    kind: str
+    status: str
+    expires_at: datetime | None = None
+    timeout_action: str = ""
+
+    @property
+    def is_paused(self) -> bool:
+        return self.kind == "PAUSE" and self.status == "AWAITING_ACTION"
+
+
+@dataclass(frozen=True)
 class ServiceDeployment:
-    """One service deployment as DescribeServiceDeployments gives it; the counts are those of the revision it deploys.
-    `is_triggered` says that its circuit breaker or an alarm has found it failed.
+    """One service deployment as DescribeServiceDeployments gives it; the counts are those of the revision it deploys, and
+    `production_percent` is the part of the traffic that goes to it, None where ECS shifts none. `is_triggered` says that its circuit
+    breaker or an alarm has found it failed; `updated_at` is ECS's time.
     """
 
     arn: str
@@ -95,6 +122,14 @@ class ServiceDeployment:
     running: int = 0
     pending: int = 0
     is_triggered: bool = False
+    strategy: Strategy = ROLLING
+    production_percent: float | None = None
+    hooks: tuple[Hook, ...] = ()
+    updated_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def paused(self) -> tuple[Hook, ...]:
+        return tuple(hook for hook in self.hooks if hook.is_paused)
 
 
 @dataclass(frozen=True)
@@ -200,6 +235,8 @@ def state_of(data: Mapping[str, Any]) -> ServiceState:
             item["targetGroupArn"] for item in data.get("loadBalancers", []) if item.get("targetGroupArn")
         ),
         alarms_roll_back=_is_on(configuration.get("alarms", {})),
+        configuration=configuration,
+        load_balancers=tuple(data.get("loadBalancers", ())),
     )
 
 
@@ -243,7 +280,30 @@ def _service_deployment(data: Mapping[str, Any]) -> ServiceDeployment:
         running=target.get("runningTaskCount", 0),
         pending=target.get("pendingTaskCount", 0),
         is_triggered="TRIGGERED" in {breaker.get("status"), data.get("alarms", {}).get("status")},
+        strategy=strategy.of(data.get("deploymentConfiguration", {})),
+        production_percent=target.get("requestedProductionTrafficWeight"),
+        hooks=tuple(
+            Hook(
+                hook.get("hookId", ""),
+                hook.get("targetType", ""),
+                hook.get("status", ""),
+                hook.get("expiresAt"),
+                hook.get("timeoutAction", ""),
+            )
+            for hook in data.get("lifecycleHookDetails", ())
+        ),
+        updated_at=data.get("updatedAt"),
     )
+
+
+def continue_deployment(ecs: ECSClient, arn: str, hook_id: str, action: str) -> None:
+    """Ends a pause of a service deployment: CONTINUE, or ROLLBACK. Raises AwsError.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/continue-service-deployment.html
+    """
+    request: Any = {"serviceDeploymentArn": arn, "hookId": hook_id, "action": action}
+    with translated("ecs:ContinueServiceDeployment"):
+        ecs.continue_service_deployment(**request)
 
 
 def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
