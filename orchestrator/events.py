@@ -166,6 +166,15 @@ class ScaleProgress:
 
 
 @dataclass(frozen=True)
+class CopyProgress:
+    """An image is on its way to another registry, told a few times a second at the most; `image` is the one at the target."""
+
+    image: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something the user should know, though the run goes on."""
 
@@ -195,6 +204,7 @@ Event = (
     | LogLine
     | TaskProgress
     | ScaleProgress
+    | CopyProgress
     | Warned
     | Released
 )

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from orchestrator.events import (
+    CopyProgress,
     Event,
     GateShut,
     LogLine,
@@ -74,13 +75,24 @@ class PlainView:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._tenths: dict[str, int] = {}
 
     def take(self, event: Event) -> None:
+        if isinstance(event, CopyProgress) and not self._is_news(event):
+            return
         for line in text.event_lines(event):
             print(line, file=self._stream, flush=True)
 
     def pause(self) -> None:
         """Nothing to free."""
+
+    def _is_news(self, event: CopyProgress) -> bool:
+        """Whether another tenth of the image has arrived: a log that is kept needs no more."""
+        tenth = 10 * event.done_bytes // event.total_bytes if event.total_bytes else 10
+        if self._tenths.get(event.image) == tenth:
+            return False
+        self._tenths[event.image] = tenth
+        return True
 
 
 class LiveView:
@@ -94,6 +106,7 @@ class LiveView:
         self._steps: list[tuple[StepStarted, float]] = []
         self._resources: dict[str, tuple[ResourceProgress, float]] = {}
         self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
+        self._copies: dict[str, CopyProgress] = {}
         self._read = 0
         self._live: Live | None = None
 
@@ -106,12 +119,15 @@ class LiveView:
             case StepFinished():
                 self._steps = [item for item in self._steps if item[0].name != event.name]
                 self._resources.clear()
+                self._copies.clear()
                 self._finish(event)
                 self._lines.clear()
             case ResourceProgress():
                 self._resource(event)
             case RolloutProgress():
                 self._lines.append(text.rollout_line(event))
+            case CopyProgress():
+                self._copies[event.image] = event
             case TaskFailed():
                 self._print(text.failure_lines(event.failure, width=max(self._console.width, 60)))
             case OutputLine() if not self._is_verbose:
@@ -188,6 +204,7 @@ class LiveView:
         ]
         if len(busy) > _SHOWN_LINES:
             rows.append(_dim(f"    and {len(busy) - _SHOWN_LINES} more"))
+        rows += [_dim(f"    {text.copy_line(event)}") for event in list(self._copies.values())[:_SHOWN_LINES]]
         rows += [_dim(f"    {line}") for line in self._lines]
         return Group(*rows)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.events import (
+    CopyProgress,
     Event,
     GateShut,
     LogLine,
@@ -110,12 +111,21 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, on
             return [
                 f"    {event.service}: {event.running} of {event.desired} running, {event.pending} pending"
             ]
+        case CopyProgress():
+            return [f"    {copy_line(event)}"]
         case TaskFailed():
             return failure_lines(event.failure)
         case Warned():
             return warning_lines(event)
         case Released():
             return []
+
+
+def copy_line(event: CopyProgress) -> str:
+    """How far an image is on its way, e.g. `12.5 of 300.0 MB (4 %) to …/app@sha256:…`."""
+    percent = 100 * event.done_bytes // event.total_bytes if event.total_bytes else 100
+    done, total = event.done_bytes / 1e6, event.total_bytes / 1e6
+    return f"{done:.1f} of {total:.1f} MB ({percent} %) to {event.image}"
 
 
 def step_line(event: StepFinished) -> str:
