@@ -29,7 +29,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.errors import SettingsError
 from orchestrator.permissions import Place, partition_of
-from orchestrator.settings_analysis import AnalysisSettings, require_distinct
+from orchestrator.settings_analysis import AnalysisSettings, require_distinct, require_stages
 from orchestrator.strategies import StrategySettings
 
 FILE_NAME = "orch.toml"
@@ -435,6 +435,15 @@ class _File(_Table):
         ]
         if unknown:
             raise ValueError("; ".join(unknown))
+        return self
+
+    @model_validator(mode="after")
+    def _analyses_have_stages(self) -> _File:
+        for name, service in self.services.items():
+            tables = [table.strategy.get(name) or service.strategy for table in self.environments.values()]
+            staged = [table for table in tables if table is not None and table.is_staged]
+            pauses = {stage for table in staged for stage in table.pause_at}
+            require_stages(name, service.analysis, is_staged=bool(staged), pauses=pauses)
         return self
 
     @model_validator(mode="after")

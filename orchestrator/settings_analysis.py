@@ -26,6 +26,7 @@ Stage = Literal[
     "POST_SCALE_UP",
     "TEST_TRAFFIC_SHIFT",
     "POST_TEST_TRAFFIC_SHIFT",
+    "PRE_PRODUCTION_TRAFFIC_SHIFT",
     "PRODUCTION_TRAFFIC_SHIFT",
     "POST_PRODUCTION_TRAFFIC_SHIFT",
     "BAKE_TIME",
@@ -178,9 +179,15 @@ class AnalysisSettings(_Table):
         default=60, ge=0, description="Seconds that CloudWatch gets to publish a period after its end."
     )
     during: list[Stage] = Field(
-        default=["PRODUCTION_TRAFFIC_SHIFT", "POST_PRODUCTION_TRAFFIC_SHIFT", "BAKE_TIME"],
+        default=[
+            "PRE_PRODUCTION_TRAFFIC_SHIFT",
+            "PRODUCTION_TRAFFIC_SHIFT",
+            "POST_PRODUCTION_TRAFFIC_SHIFT",
+            "BAKE_TIME",
+        ],
         min_length=1,
-        description="Lifecycle stages of the deployment in which it is measured.",
+        description="Lifecycle stages of the deployment in which it is measured; before and in a shift of production traffic only"
+        " once the new revision gets some.",
     )
     on_no_data: Literal["inconclusive", "success", "failure"] = Field(
         default="inconclusive", description="What a measurement is for which CloudWatch has no value."
@@ -190,7 +197,8 @@ class AnalysisSettings(_Table):
     )
     continue_when_passed: bool = Field(
         default=False,
-        description="Whether a PAUSE hook in one of the stages is continued once all analyses of that stage have passed.",
+        description="Whether a pause in one of the stages is continued once all analyses of that stage have passed; one before any"
+        " production traffic, where there is nothing to measure, at once.",
     )
 
     @model_validator(mode="after")
@@ -241,3 +249,22 @@ def require_distinct(analyses: list[AnalysisSettings]) -> list[AnalysisSettings]
     if twice is not None:
         raise ValueError(f"two analyses are called `{twice}`")
     return analyses
+
+
+def require_stages(
+    service: str, analyses: list[AnalysisSettings], *, is_staged: bool, pauses: set[str]
+) -> None:
+    """Raises ValueError for analyses of a service that is nowhere deployed in stages, or that nowhere pauses where one wants to
+    continue.
+    """
+    if analyses and not is_staged:
+        raise ValueError(
+            f"services.{service}.analysis: a rolling deployment has no stage to measure in; set a type of blue_green, linear or"
+            f" canary in [services.{service}.strategy], or use deployment alarms in Terraform instead"
+        )
+    for one in analyses:
+        if one.continue_when_passed and not pauses & set(one.during):
+            raise ValueError(
+                f"services.{service}.analysis: `{one.name}` has continue_when_passed, but no strategy of {service} pauses in one of"
+                f" its stages; set pause_at in [services.{service}.strategy], such as POST_PRODUCTION_TRAFFIC_SHIFT"
+            )

@@ -111,9 +111,8 @@ def judge(analysis: AnalysisSettings, measurements: Iterable[Measurement]) -> Ju
         reason = f"analysis {analysis.name}: {len(errors)} errors on end, the last: {errors[-1].detail}"
         return Judgement(State.INCONCLUSIVE, reason, *counts)
     if analysis.count and counts[0] >= analysis.count:
-        return Judgement(
-            State.PASSED, f"analysis {analysis.name}: {counts[0]} measurements succeeded", *counts
-        )
+        reason = f"analysis {analysis.name}: {_count(counts[0], 'measurement')} succeeded"
+        return Judgement(State.PASSED, reason, *counts)
     return Judgement(State.RUNNING, "", *counts)
 
 

@@ -44,6 +44,26 @@ class Decision:
     reason: str
 
 
+@dataclass(frozen=True)
+class Where:
+    """How far a deployment is: its lifecycle stage, and the percent of the production traffic that the new revision gets, None where
+    that is not known.
+    """
+
+    stage: str
+    production_percent: float | None = None
+
+    @property
+    def has_traffic(self) -> bool:
+        """Whether there is something to measure. Before each shift of traffic there is the same stage, and before the first of them
+        no traffic.
+        """
+        return self.stage not in _SHIFTS or self.production_percent is None or self.production_percent > 0
+
+
+_SHIFTS = frozenset({"PRE_PRODUCTION_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT"})
+
+
 @dataclass
 class _Subject:
     """One deployment: its analyses, since when each is measured, and what was measured since."""
@@ -52,7 +72,7 @@ class _Subject:
     texts: Mapping[str, str]
     find_targets: Targets
     targets: Mapping[str, str] = field(default_factory=dict)
-    stage: str = ""
+    where: Where = Where("")
     began_at: dict[str, float] = field(default_factory=dict)
     measured: dict[str, list[Measurement]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
@@ -63,7 +83,7 @@ class _Subject:
         return analysis.judge(one, self.measured.get(one.name, ()))
 
     def here(self) -> list[AnalysisSettings]:
-        return [one for one in self.analyses if self.stage in one.during]
+        return [one for one in self.analyses if self.where.stage in one.during]
 
 
 class Gate:
@@ -87,19 +107,19 @@ class Gate:
         """
         self._subjects[service] = _Subject(analyses, texts, find_targets)
 
-    def look(self, stages: Mapping[str, str]) -> dict[str, Decision]:
-        """Measures what is due in the lifecycle stages that the services are in, and returns what is to be done with each of which
+    def look(self, places: Mapping[str, Where]) -> dict[str, Decision]:
+        """Measures what is due where the services' deployments are, and returns what is to be done with each of which
         something is, for as long as it holds.
         """
         now = self._now()
-        for service, stage in stages.items():
+        for service, where in places.items():
             if subject := self._subjects.get(service):
-                subject.stage = stage
-                for one in subject.here():
+                subject.where = where
+                for one in subject.here() if where.has_traffic else ():
                     subject.began_at.setdefault(one.name, now)
-        self._measure({service: one for service, one in self._subjects.items() if service in stages}, now)
+        self._measure({service: one for service, one in self._subjects.items() if service in places}, now)
         decided = {}
-        for service in stages:
+        for service in places:
             subject = self._subjects.get(service)
             decision = self._decide(subject) if subject else None
             if decision is not None:
@@ -134,7 +154,7 @@ class Gate:
     def _measure(self, subjects: Mapping[str, _Subject], now: float) -> None:
         due: list[tuple[str, _Subject, AnalysisSettings, int]] = []
         for service, subject in subjects.items():
-            for one in [] if subject.is_over else subject.here():
+            for one in subject.here() if subject.where.has_traffic and not subject.is_over else ():
                 if subject.judgement(one).state is not State.RUNNING:
                     continue
                 taken = subject.measured.get(one.name, [])
@@ -164,7 +184,7 @@ class Gate:
             Measured(
                 service=service,
                 analysis=one.name,
-                stage=subject.stage,
+                stage=subject.where.stage,
                 ended_at=datetime.fromtimestamp(measurement.ended_at, UTC).isoformat(),
                 values=measurement.values,
                 outcome=measurement.outcome.value,
@@ -192,9 +212,12 @@ class Gate:
                 self._emit(Warned(judgement.reason, "on_inconclusive = continue: the deployment goes on"))
             if judgement.state is State.PASSED:
                 subject.passed.add(one.name)
-        here = [(one, judgement) for one, judgement in judged if subject.stage in one.during]
-        has_passed = bool(here) and all(judgement.state is State.PASSED for _, judgement in here)
-        if has_passed and any(one.continue_when_passed for one, _ in here):
+        here = [(one, judgement) for one, judgement in judged if subject.where.stage in one.during]
+        if not any(one.continue_when_passed for one, _ in here):
+            return None
+        if not subject.where.has_traffic:
+            return Decision(Act.CONTINUE, "no production traffic yet: there is nothing to measure")
+        if all(judgement.state is State.PASSED for _, judgement in here):
             return Decision(Act.CONTINUE, "; ".join(judgement.reason for _, judgement in here))
         return None
 
