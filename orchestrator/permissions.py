@@ -498,7 +498,8 @@ _WRITE_IDENTITY = (
             Condition(
                 "StringEquals",
                 "iam:PassedToService",
-                ("ecs-tasks.amazonaws.com", "vpc-flow-logs.amazonaws.com"),
+                # ECS itself gets the role that moves the traffic of a service with blue_green.
+                ("ecs.amazonaws.com", "ecs-tasks.amazonaws.com", "vpc-flow-logs.amazonaws.com"),
             ),
         ),
     ),
@@ -658,6 +659,13 @@ DEPLOYS = (
             _IAM + ":role/orch/{prefix}/{prefix}-{service}-execution",
         ),
         (Condition("StringEquals", "iam:PassedToService", ("ecs-tasks.amazonaws.com",)),),
+    ),
+    # With these ECS moves the traffic of a blue/green, linear or canary rollout (module ecs names them).
+    Statement(
+        "PassTrafficRoles",
+        ("iam:PassRole",),
+        (_IAM + ":role/orch/{prefix}/{prefix}-*-traffic",),
+        (Condition("StringEquals", "iam:PassedToService", ("ecs.amazonaws.com",)),),
     ),
     Statement(
         "RollOut",

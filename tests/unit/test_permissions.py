@@ -218,6 +218,26 @@ def test_deploy_may_roll_out_its_own_revision():
     assert authorization.allows(policy, Request("ecs:UpdateService", service, off))
 
 
+@pytest.mark.parametrize("role", [Role.APPLY, Role.DEPLOY])
+def test_ecs_may_be_given_the_role_that_moves_traffic(role):
+    def is_passed(name: str, service: str) -> bool:
+        arn = f"arn:aws:iam::111111111111:role/orch/{name}"
+        request = Request("iam:PassRole", arn, {"iam:PassedToService": service})
+        return authorization.allows(permissions.policy(role, PLACE), request)
+
+    assert is_passed("demo-dev/demo-dev-hello-traffic", "ecs.amazonaws.com")
+    assert not is_passed("demo-dev/demo-dev-hello-traffic", "lambda.amazonaws.com")
+    assert not is_passed("demo-prod/demo-prod-hello-traffic", "ecs.amazonaws.com")
+    assert is_passed("demo-dev/demo-dev-hello-task", "ecs.amazonaws.com") is (role is Role.APPLY)
+
+
+def test_the_boundary_lets_ecs_move_traffic():
+    rule = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/1/2/3"
+    for action in ("elasticloadbalancing:ModifyRule", "elasticloadbalancing:RegisterTargets"):
+        request = Request(action, rule, {"aws:ResourceAccount": "111111111111"})
+        assert authorization.allows(permissions.boundary(PLACE), request)
+
+
 def test_a_protected_environment_keeps_its_data_whoever_applies():
     repository = "arn:aws:ecr:eu-central-1:111111111111:repository/demo-dev/hello"
     request = Request("ecr:DeleteRepository", repository)

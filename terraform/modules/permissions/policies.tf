@@ -625,6 +625,7 @@ data "aws_iam_policy_document" "apply" {
       test     = "StringEquals"
       variable = "iam:PassedToService"
       values = [
+        "ecs.amazonaws.com",
         "ecs-tasks.amazonaws.com",
         "vpc-flow-logs.amazonaws.com",
       ]
@@ -954,6 +955,18 @@ data "aws_iam_policy_document" "deploy" {
       test     = "StringEquals"
       variable = "iam:PassedToService"
       values   = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "PassTrafficRoles"
+    actions   = ["iam:PassRole"]
+    resources = ["arn:${var.partition}:iam::${var.account_id}:role/orch/${local.prefix}/${local.prefix}-*-traffic"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs.amazonaws.com"]
     }
   }
 
