@@ -67,6 +67,8 @@ def requests(call: dict[str, Any], *, project: str, environment: str) -> list[Re
     service, operation = _PREFIXES.get(call["service"], call["service"]), call["operation"]
     action = f"{service}:{_S3_ACTIONS.get(operation, operation) if service == 's3' else operation}"
     if service == "registry":
+        # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImageReferrers.html
+        operation = "BatchGetImage" if operation == "ListImageReferrers" else operation
         service, action = "ecr", f"ecr:{operation}"
     if not operation or action in FREE:
         return []

@@ -31,6 +31,14 @@ class Upload:
     path: Path
     size: int = 0
     sha256: HASH = field(default_factory=hashlib.sha256)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    turn: int = 0
+
+    def take_turn(self) -> int:
+        """Ends whatever request still adds bytes: one that was cut off goes on reading what had arrived of it."""
+        with self.lock:
+            self.turn += 1
+            return self.turn
 
 
 class BlobStore:
@@ -54,12 +62,16 @@ class BlobStore:
         return self._uploads.get(upload_id)
 
     def append(self, upload: Upload, chunks: Iterable[bytes]) -> int:
-        """Adds bytes and returns how many the upload has now."""
-        with upload.path.open("ab") as file:
+        """Adds bytes and returns how many the upload has now; fewer come in when another request takes its turn."""
+        turn = upload.take_turn()
+        with upload.path.open("ab", buffering=0) as file:
             for chunk in chunks:
-                file.write(chunk)
-                upload.sha256.update(chunk)
-                upload.size += len(chunk)
+                with upload.lock:
+                    if upload.turn != turn:
+                        break
+                    file.write(chunk)
+                    upload.size += len(chunk)
+                    upload.sha256.update(chunk)
         return upload.size
 
     def finish(self, upload: Upload, digest: str | None) -> str:

@@ -4,10 +4,11 @@ As AWS documents (ECR API reference): an image's digest is the sha256 of its man
 config and layers, an existing tag of an IMMUTABLE repository cannot move to another digest
 (ImageTagAlreadyExistsException; by docker push: 400 TAG_INVALID), putting the same manifest under the same tag is
 ImageAlreadyExistsException, a manifest's layers must be there (LayersNotFoundException) as must an index's images
-(ReferencedImagesNotFoundException), and authorization tokens last 12 hours.
+(ReferencedImagesNotFoundException), authorization tokens last 12 hours, another account may do what the repository's policy
+allows it, and blobs are mounted once PutAccountSetting has set BLOB_MOUNTING to ENABLED.
 
-Different from AWS: repositoryUri is `127.0.0.1:PORT/<account>.<region>/<name>`, for there is one host for all accounts;
-and a token opens every registry, because docker keeps one login per host.
+Different from AWS: repositoryUri is `127.0.0.1:PORT/<account>.<region>/<name>`, for there is one host for all accounts. Of a
+policy's conditions nothing is looked at, and a role named in it stands for its account.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hashlib
 import json
 import re
 import secrets
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import moto.ecr.urls
@@ -25,11 +27,13 @@ from moto.core.responses import ActionResult
 from moto.ecr.exceptions import (
     ImageAlreadyExistsException,
     InvalidParameterException,
+    RepositoryNotFoundException,
 )
 from moto.ecr.models import ECRBackend, Image, ecr_backends
 from moto.ecr.responses import ECRResponse
 
 from orchestrator.sandbox.clock import timestamp
+from orchestrator.sandbox.runtime import Password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +57,10 @@ class ReferencedImagesNotFoundException(ServiceException):
 
 class ImageDigestDoesNotMatchException(ServiceException):
     code = "ImageDigestDoesNotMatchException"
+
+
+class AccessDeniedException(ServiceException):
+    code = "AccessDeniedException"
 
 
 class SandboxImage(Image):
@@ -84,9 +92,10 @@ class SandboxImage(Image):
 
 
 class SandboxEcrBackend(ECRBackend):
-    """ECR of one account and region."""
+    """ECR of one account and region. `mounts_blobs` is the account setting BLOB_MOUNTING."""
 
     runtime: ClassVar[Runtime]
+    mounts_blobs = False
 
     @property
     def _url_module(self) -> Any:
@@ -149,7 +158,7 @@ class SandboxEcrBackend(ECRBackend):
         registry_id: str | None = None,
         image_ids: list[dict[str, str]] | None = None,
     ) -> list[Any]:
-        repository = self._get_repository(repository_name, registry_id)
+        repository = self._readable(repository_name, registry_id, "DescribeImages")
         if not image_ids:
             return list(repository.images)
         found = [repository._get_image(i.get("imageTag"), i.get("imageDigest")) for i in image_ids]  # noqa: SLF001
@@ -161,7 +170,7 @@ class SandboxEcrBackend(ECRBackend):
         registry_id: str | None = None,
         image_ids: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
-        repository = self._get_repository(repository_name, registry_id)
+        repository = self._readable(repository_name, registry_id, "BatchGetImage")
         images, failures = [], []
         for image_id in image_ids or []:
             image = _match(repository, image_id)
@@ -170,6 +179,16 @@ class SandboxEcrBackend(ECRBackend):
             else:
                 images.append(_with_tag(image, repository, image_id.get("imageTag")))
         return {"images": images, "failures": failures}
+
+    def _readable(self, name: str, registry_id: str | None, operation: str) -> Any:
+        """A repository of this account, or of another one in the same region that lets this account read it."""
+        if registry_id in (None, self.account_id):
+            return self._get_repository(name)
+        found = find_repository(str(registry_id), self.region_name, name)
+        if found is None:
+            raise RepositoryNotFoundException(name, str(registry_id))
+        require_access(found[1], self.account_id, operation)
+        return found[1]
 
     def batch_delete_image(
         self,
@@ -227,7 +246,7 @@ class SandboxEcrResponse(ECRResponse):
         runtime = SandboxEcrBackend.runtime
         password = secrets.token_urlsafe(96)
         expires_at = runtime.clock.now() + _TOKEN_LIFETIME_S
-        runtime.passwords[password] = expires_at
+        runtime.passwords[password] = Password(self.current_account, expires_at)
         token = base64.b64encode(f"AWS:{password}".encode()).decode()
         data = {
             "authorizationToken": token,
@@ -236,6 +255,13 @@ class SandboxEcrResponse(ECRResponse):
         }
         registries = self._get_param("registryIds") or [self.current_account]
         return ActionResult({"authorizationData": [data for _ in registries]})
+
+    def put_account_setting(self) -> ActionResult:
+        name, value = self._get_param("name"), self._get_param("value")
+        if name != "BLOB_MOUNTING" or value not in {"ENABLED", "DISABLED"}:
+            raise InvalidParameterException(f"Invalid account setting '{name}' or value '{value}'")
+        cast("SandboxEcrBackend", self.ecr_backend).mounts_blobs = value == "ENABLED"
+        return ActionResult({"name": name, "value": value})
 
     def describe_images(self) -> ActionResult:
         images = self.ecr_backend.describe_images(
@@ -266,6 +292,38 @@ def find_repository(account_id: str, region: str, name: str) -> tuple[SandboxEcr
     return None if repository is None else (backend, repository)
 
 
+def require_access(repository: Any, caller: str, operation: str) -> None:
+    """Raises AccessDeniedException unless the repository is the caller's own, or its policy lets the caller's account do it.
+
+    Source: https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policies.html
+    """
+    # The one action that AWS names otherwise than the operation: API_ListImageReferrers.
+    action = "ecr:BatchGetImage" if operation == "ListImageReferrers" else f"ecr:{operation}"
+    if caller == repository.registry_id:
+        return
+    statements = json.loads(repository.policy)["Statement"] if repository.policy else []
+    listed = [statements] if isinstance(statements, dict) else statements
+    effects = {one["Effect"] for one in listed if _names(one, caller) and _covers(one, action)}
+    if effects != {"Allow"}:
+        raise AccessDeniedException(
+            f"User: arn:aws:iam::{caller}:root is not authorized to perform: {action} on resource: {repository.arn} because"
+            f" no resource-based policy allows the {action} action"
+        )
+
+
+def _names(statement: dict[str, Any], account_id: str) -> bool:
+    principal = statement.get("Principal", {})
+    named = principal.get("AWS", []) if isinstance(principal, dict) else principal
+    texts = [named] if isinstance(named, str) else named
+    return any(text in ("*", account_id) or f"::{account_id}:" in text for text in texts)
+
+
+def _covers(statement: dict[str, Any], action: str) -> bool:
+    actions = statement.get("Action", [])
+    patterns = [actions] if isinstance(actions, str) else actions
+    return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
+
+
 def find_image(repository: Any, reference: str | None) -> Any:
     """The image with this digest or tag, or None."""
     return next(
@@ -286,7 +344,7 @@ def _parse(manifest: str) -> dict[str, Any]:
 
 
 def _require_parts(repository: Any, parsed: dict[str, Any]) -> None:
-    missing = [digest for digest in _blob_digests(parsed) if digest not in repository.layers]
+    missing = [digest for digest in blob_digests(parsed) if digest not in repository.layers]
     if missing:
         raise LayersNotFoundException(
             f"Layers with digests '[{', '.join(missing)}]' required for pushing image into repository with name"
@@ -301,7 +359,8 @@ def _require_parts(repository: Any, parsed: dict[str, Any]) -> None:
         )
 
 
-def _blob_digests(parsed: dict[str, Any]) -> Iterator[str]:
+def blob_digests(parsed: dict[str, Any]) -> Iterator[str]:
+    """The digests of the config and the layers that a manifest needs."""
     for part in [parsed.get("config"), *parsed.get("layers", [])]:
         # A layer with `urls` lies elsewhere by design (foreign layers of Windows images).
         if part and not part.get("urls"):

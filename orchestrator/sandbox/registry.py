@@ -2,8 +2,9 @@
 
 Follows the OCI distribution specification 1.1: pull, push (monolithic, chunked, streamed), cross-repository mount, tags,
 referrers, its error format. As ECR does: Basic authentication with a password from GetAuthorizationToken, NAME_UNKNOWN for
-a repository that CreateRepository has not made, 400 TAG_INVALID for moving a tag of an IMMUTABLE repository, and no
-deleting (405 UNSUPPORTED: BatchDeleteImage is the way).
+a repository that CreateRepository has not made, 403 DENIED for one of another account whose policy does not allow it, 400
+TAG_INVALID for moving a tag of an IMMUTABLE repository, mounting only where the account setting BLOB_MOUNTING is on and a
+manifest has the blob, and no deleting (405 UNSUPPORTED: BatchDeleteImage is the way).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from werkzeug.http import parse_range_header
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import FileWrapper
 
-from orchestrator.sandbox import ecr
+from orchestrator.sandbox import calls, ecr
 from orchestrator.sandbox.blobs import DigestMismatchError, Upload
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Registry:
 
     def handle(self, request: Request) -> Response:
         try:
-            self._require_login(request)
-            response = self._route(request)
+            caller = self._require_login(request)
+            response = self._route(request, caller)
         except RegistryError as error:
             response = error.response()
             if error.status == HTTPStatus.UNAUTHORIZED:
@@ -79,20 +80,20 @@ class Registry:
         response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
         return response
 
-    def _require_login(self, request: Request) -> None:
+    def _require_login(self, request: Request) -> str:
+        """The account that the password was given to."""
         given = request.authorization
         if given is None or given.type != "basic":
             raise RegistryError(
                 HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", "Not Authorized: no basic auth credentials"
             )
-        expires_at = self._runtime.passwords.get(given.password or "") if given.username == "AWS" else None
-        if expires_at is None or expires_at <= self._runtime.clock.now():
+        known = self._runtime.passwords.get(given.password or "") if given.username == "AWS" else None
+        if known is None or known.expires_at <= self._runtime.clock.now():
             said = "Your authorization token has expired. Reauthenticate and try again."
-            raise RegistryError(
-                HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", said if expires_at else "Not Authorized"
-            )
+            raise RegistryError(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", said if known else "Not Authorized")
+        return known.account_id
 
-    def _route(self, request: Request) -> Response:
+    def _route(self, request: Request, caller: str) -> Response:
         if request.path in ("/v2", "/v2/"):
             return Response("{}", content_type="application/json")
         for pattern, kind in _ROUTES:
@@ -103,6 +104,11 @@ class Registry:
                 if action is None:
                     break
                 backend, repository = self._find(match["place"])
+                operation = calls.read_registry(request.method, request.path).operation
+                try:
+                    ecr.require_access(repository, caller, operation)
+                except ServiceException as error:
+                    raise RegistryError(HTTPStatus.FORBIDDEN, "DENIED", error.message) from error
                 request.environ[_PLACE_KEY] = match["place"]
                 answer: Response = action(request, backend, repository, match.groupdict().get("reference"))
                 return answer
@@ -136,10 +142,10 @@ class Registry:
         return response
 
     def _post_uploads(
-        self, request: Request, _backend: Any, repository: Any, _reference: str | None
+        self, request: Request, backend: Any, repository: Any, _reference: str | None
     ) -> Response:
         mounted = request.args.get("mount")
-        if mounted and self._is_known(mounted, request.args.get("from")):
+        if mounted and self._can_mount(backend, mounted, request.args.get("from")):
             with self._runtime.lock:
                 repository.layers[mounted] = self._runtime.blobs.path(mounted).stat().st_size
             return self._created(request, mounted)
@@ -149,17 +155,22 @@ class Registry:
             return self._finish(request, repository, upload, digest)
         return self._accepted(request, upload, HTTPStatus.ACCEPTED)
 
-    def _is_known(self, digest: str, place: str | None) -> bool:
-        if not place or not _DIGEST.fullmatch(digest):
+    def _can_mount(self, backend: ecr.SandboxEcrBackend, digest: str, place: str | None) -> bool:
+        if not place or not _DIGEST.fullmatch(digest) or not backend.mounts_blobs:
             return False
         try:
-            _, source = self._find(place)
+            registry, source = self._find(place)
         except RegistryError:
             return False
-        return digest in source.layers
+        with self._runtime.lock:
+            return registry is backend and any(
+                digest in ecr.blob_digests(image.parsed) for image in source.images
+            )
 
     def _get_upload(self, request: Request, _backend: Any, _repository: Any, upload_id: str) -> Response:
-        return self._accepted(request, self._upload(upload_id), HTTPStatus.NO_CONTENT)
+        upload = self._upload(upload_id)
+        upload.take_turn()
+        return self._accepted(request, upload, HTTPStatus.NO_CONTENT)
 
     def _patch_upload(self, request: Request, _backend: Any, _repository: Any, upload_id: str) -> Response:
         upload = self._upload(upload_id)

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from orchestrator.sandbox.tasks import Timing
 
 
+@dataclass(frozen=True)
+class Password:
+    """A registry login that GetAuthorizationToken gave to an account; `expires_at` in the sandbox's time."""
+
+    account_id: str
+    expires_at: float
+
+
 @dataclass
 class Runtime:
     """`lock` is held by whoever reads or changes moto's state: moto itself is not safe to use from several threads."""
@@ -28,7 +36,7 @@ class Runtime:
     blobs: BlobStore
     port: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
-    passwords: dict[str, float] = field(default_factory=dict)  # registry password → when it expires
+    passwords: dict[str, Password] = field(default_factory=dict)  # by the password itself
 
     @property
     def registry_host(self) -> str:

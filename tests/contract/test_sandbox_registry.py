@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.client
 import json
+import socket
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -171,16 +172,70 @@ def test_an_upload_can_be_given_up(registry: Registry) -> None:
     assert registry.ask("GET", location).codes == ["BLOB_UPLOAD_UNKNOWN"]
 
 
-def test_a_blob_is_mounted_from_another_repository(registry: Registry, cloud: Cloud) -> None:
+def test_a_blob_is_mounted_from_another_repository_of_the_same_registry(
+    registry: Registry, cloud: Cloud
+) -> None:
     digest = registry.push_blob(b"shared")["digest"]
     cloud.make_repository("copy")
     other = Registry(registry.port, "111111111111.eu-central-1/copy", registry.password)
     assert other.ask("HEAD", f"blobs/{digest}").status == 404
+    mount = f"blobs/uploads/?mount={digest}&from={registry.place}"
+    assert other.ask("POST", mount).status == 202, "the account setting is off"
+    cloud.ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+    assert other.ask("POST", mount).status == 202, "no manifest has the blob"
+    registry.put("r1", registry.manifest(b"shared"))
     mounted = other.ask("POST", f"blobs/uploads/?mount={digest}&from={registry.place}")
     assert (mounted.status, mounted.headers["Docker-Content-Digest"]) == (201, digest)
     assert other.ask("GET", f"blobs/{digest}").body == b"shared"
     unknown = other.ask("POST", f"blobs/uploads/?mount={sha256(b'no')}&from={registry.place}")
     assert unknown.status == 202
+    cloud.client("ecr", key="222222222222").put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+    abroad = cloud.make_repository("abroad", account="222222222222").split("/", 1)[1]
+    far = Registry(registry.port, abroad, cloud.password(account="222222222222"))
+    assert far.ask("POST", mount).status == 202, "another account is another registry"
+
+
+def test_another_account_may_do_what_the_repositorys_policy_allows(registry: Registry, cloud: Cloud) -> None:
+    manifest = registry.manifest()
+    registry.put("r1", manifest)
+    layer = json.loads(manifest)["layers"][0]["digest"]
+    other = Registry(registry.port, registry.place, cloud.password(account="222222222222"))
+    api = cloud.client("ecr", key="222222222222")
+    asked = {"repositoryName": "team/app", "registryId": "111111111111", "imageIds": [{"imageTag": "r1"}]}
+    denied = other.ask("GET", "manifests/r1")
+    assert (denied.status, denied.codes) == (403, ["DENIED"])
+    with pytest.raises(api.exceptions.ClientError, match="AccessDeniedException.*ecr:BatchGetImage"):
+        api.batch_get_image(**asked)
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::222222222222:root"},
+        "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+    }
+    cloud.ecr.set_repository_policy(
+        repositoryName="team/app",
+        policyText=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    assert other.ask("GET", "manifests/r1").body == manifest
+    assert other.ask("GET", f"referrers/{sha256(manifest)}").status == 200
+    assert other.ask("GET", f"blobs/{layer}").body == b"layer"
+    assert other.ask("POST", "blobs/uploads/").codes == ["DENIED"]
+    assert api.batch_get_image(**asked)["images"][0]["imageManifest"].encode() == manifest
+    with pytest.raises(api.exceptions.ClientError, match="ecr:DescribeImages"):
+        api.describe_images(**asked)
+
+
+def test_an_upload_that_was_cut_off_goes_on_where_it_was(registry: Registry) -> None:
+    content = bytes(range(256)) * 4000
+    location = registry.ask("POST", "blobs/uploads/").headers["Location"]
+    with socket.create_connection(("127.0.0.1", registry.port)) as connection:
+        login = base64.b64encode(f"AWS:{registry.password}".encode()).decode()
+        path = location.removeprefix(f"http://127.0.0.1:{registry.port}")
+        head = f"PATCH {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\nContent-Length: {len(content)}\r\n\r\n"
+        connection.sendall(head.encode() + content[:700_000])
+    held = int(registry.ask("GET", location).headers["Range"].partition("-")[2]) + 1
+    rest = {"Content-Range": f"{held}-{len(content) - 1}"}
+    assert registry.ask("PATCH", location, content[held:], rest).headers["Range"] == f"0-{len(content) - 1}"
+    assert registry.ask("PUT", f"{location}?digest={sha256(content)}").status == 201
 
 
 def test_a_manifest_comes_back_byte_for_byte_by_tag_and_digest(registry: Registry, cloud: Cloud) -> None:
