@@ -4,6 +4,7 @@
     run        what a verb on an environment needs: settings, session, view, steps, questions
     verbs      the verbs on environments
     releases   the verbs on releases, and on what runs
+    records    the verbs on release records
     tasks      the verbs on tasks
     verify     the verb that checks what a rollout needs
     locks      the verbs on the locks of environments
@@ -20,7 +21,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.cli import locks, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
+from orchestrator.cli import locks, records, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
 from orchestrator.cli.app import app
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The verbs on releases, and on what runs: `deploy`, `watch`, `rollback`, `status`, `history`, `diff`."""
+"""The verbs on releases, and on what runs: `deploy`, `watch`, `rollback`, `status`, `diff`."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def status(
     console = Console(output=output, verbose=verbose)
     settings = load_settings(project)
     every = [settings.environment(env)] if env else list(settings.environments.values())
-    ready = _ready(every, console, sandbox=sandbox, with_scope=not env)
+    ready = ready_for(every, console, sandbox=sandbox, with_scope=not env)
     from orchestrator.operations import status as asking
     from orchestrator.report import releases as lines
 
@@ -182,7 +182,7 @@ def status(
     if output is Output.JSON:
         if services or locks:
             console.result([*services, *locks], lambda _text: [])
-        _print_errors([one.error for one in found if one.error is not None])
+        print_errors([one.error for one in found if one.error is not None])
     else:
         names = [one.environment for one in found]
         now = datetime.now(UTC)
@@ -191,31 +191,6 @@ def status(
     annotate(*errors)
     unhealthy = exit_code and not all(one.is_healthy for one in found)
     return max((error.exit_code for error in errors), default=0) or int(unhealthy)
-
-
-@app.command()
-@guarded
-def history(
-    env: EnvOption,
-    *,
-    service: Annotated[str, typer.Option("--service", "-s", help="Only this service.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many releases, the newest first.")] = 20,
-    project: ProjectOption = None,
-    sandbox: SandboxOption = False,
-    output: OutputOption = Output.TEXT,
-    verbose: VerboseOption = False,
-) -> int:
-    """Show the releases on record: when, what, by whom, and how each ended; changes nothing."""
-    run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
-    from orchestrator.operations import history as reading
-    from orchestrator.report import releases as lines
-
-    found = reading.history(
-        run.environment, service=service, limit=limit, session=run.session, steps=run.steps
-    )
-    if found or output is Output.TEXT:
-        run.result(found, lambda _text: lines.history_lines(env, found, service=service))
-    return 0
 
 
 @app.command()
@@ -248,7 +223,7 @@ def diff(
             hint=f"for example: orch diff {' '.join(f'--env {name}' for name in [*settings.environments][:2])}",
         )
     chosen = [settings.environment(name) for name in env]
-    ready = _ready(chosen, console, sandbox=sandbox, with_scope=len(env) > 1)
+    ready = ready_for(chosen, console, sandbox=sandbox, with_scope=len(env) > 1)
     from orchestrator.operations import diff as comparing
     from orchestrator.report import releases as lines
 
@@ -260,7 +235,7 @@ def diff(
     return 2 if detailed_exitcode and any(one.is_change for one in found) else 0
 
 
-def _ready(
+def ready_for(
     environments: Sequence[Environment],
     console: Console,
     *,
@@ -282,7 +257,7 @@ def _ready(
     return ready
 
 
-def _print_errors(errors: Sequence[OrchError]) -> None:
+def print_errors(errors: Sequence[OrchError]) -> None:
     from orchestrator.report import json_lines
 
     for error in errors:

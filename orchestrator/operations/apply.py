@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError, TerraformError
 from orchestrator.operations import lock as locking
 from orchestrator.operations import plan as planning
-from orchestrator.operations import release, rollouts, verify
+from orchestrator.operations import provenance, release, rollouts, verify
+from orchestrator.operations.provenance import Provenance
 from orchestrator.permissions import Role
 from orchestrator.terraform import contract, gates, runner
 
@@ -97,8 +98,9 @@ def apply(
             saved.discard()
         held.require_held()
         deploying = session.acting_as(Role.DEPLOY)
+        origin = Provenance(plan=provenance.count(saved.plan), gates=gates.RULES)
         targets = [
-            release.Target(service, agreed, environment, sources, deploying, steps, opened)
+            release.Target(service, agreed, environment, sources, deploying, steps, opened, origin)
             for service in agreed.services
         ]
         # Every image is there before the first service moves.

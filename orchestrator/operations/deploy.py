@@ -20,6 +20,7 @@ from orchestrator.model import Plan
 from orchestrator.operations import contract, release, rollouts, verify
 from orchestrator.operations import lock as locking
 from orchestrator.operations.look import look, name_images, targets_of
+from orchestrator.operations.provenance import Provenance
 from orchestrator.operations.release import Move
 from orchestrator.permissions import Role
 from orchestrator.terraform import gates
@@ -65,15 +66,18 @@ def deploy(
     agreed = contract.read(settings, environment, session, environ, steps)
     chosen = contract.choose(agreed, options.names)
     deploying = session.acting_as(Role.DEPLOY)
-    targets = targets_of(
-        chosen,
-        agreed,
-        environment,
-        sources=sources,
-        session=deploying,
-        steps=steps,
-        overrides=opened,
-    )
+    targets = [
+        replace(target, provenance=Provenance(gates=("freeze",)))
+        for target in targets_of(
+            chosen,
+            agreed,
+            environment,
+            sources=sources,
+            session=deploying,
+            steps=steps,
+            overrides=opened,
+        )
+    ]
     if not options.is_forced:
         unchanged = [seen.unchanged() for seen in look(targets)]
         candidates = [candidate for candidate in unchanged if candidate is not None]

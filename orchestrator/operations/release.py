@@ -27,11 +27,14 @@ from orchestrator.model import (
     Image,
     Override,
     Release,
+    Replaced,
     Rollout,
     ServiceContract,
     Source,
     Verdict,
 )
+from orchestrator.operations import provenance
+from orchestrator.operations.provenance import Provenance
 from orchestrator.permissions import Role
 from orchestrator.terraform import contract
 
@@ -143,6 +146,7 @@ class Target:
     session: Aws
     steps: Steps
     overrides: tuple[Override, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def origin(self) -> Source | Image:
@@ -175,6 +179,7 @@ class Candidate:
     started_at: datetime
     # A way back, or a rollout that is only followed, runs no pre-deploy task: a migration has no way back.
     runs_pre_deploy: bool = True
+    is_way_back: bool = False
 
     @property
     def name(self) -> str:
@@ -240,6 +245,7 @@ def conclude(candidate: Candidate, ended: Rollout, *, actor: str = "", is_record
     `actor` is who released it, where that was not the holder of these credentials.
     """
     target = candidate.target
+    is_recorded = is_recorded or ended.verdict in {Verdict.NO_CHANGE, Verdict.NOT_STARTED}
     done = Release(
         id=candidate.release_id,
         environment=target.environment.name,
@@ -257,13 +263,32 @@ def conclude(candidate: Candidate, ended: Rollout, *, actor: str = "", is_record
         started_at=candidate.started_at.isoformat(timespec="seconds"),
         durations_s={name: round(value, 3) for name, value in target.steps.durations_s.items()},
         overrides=target.overrides,
+        replaced=None if is_recorded else _replaced(candidate, ended.revision_arn),
+        plan=target.provenance.plan,
+        gates=target.provenance.gates,
+        run_url=provenance.run_url(target.sources.environ),
+        committed_at=provenance.committed_at(
+            candidate.commit, target.sources.settings.root, target.sources.environ
+        ),
+        promoted_from=target.provenance.promoted_from,
     )
-    if not is_recorded and ended.verdict not in {Verdict.NO_CHANGE, Verdict.NOT_STARTED}:
+    if not is_recorded:
         # Named after the deployment, so that a run that is repeated after a crash writes the same record, and not another.
         at = datetime.fromisoformat(ended.began_at) if ended.began_at else candidate.started_at
         _record(target, done, at)
     target.steps.emit(Released(done))
     return done
+
+
+def _replaced(candidate: Candidate, revision_arn: str) -> Replaced | None:
+    return provenance.replaced(
+        candidate.state,
+        revision_arn,
+        candidate.current,
+        is_followed=candidate.move is Move.FOLLOW,
+        service=candidate.target.service,
+        session=candidate.target.session,
+    )
 
 
 def was_released_before(candidate: Candidate) -> bool:

@@ -5,7 +5,7 @@ Words of others (reasons, commits, names) are shown without what looks like a cr
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.masks import scrub
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from orchestrator.model import (
         Lock,
+        Release,
         ReleaseRecord,
+        Replaced,
         Rollout,
         ServiceDifference,
         ServiceStatus,
@@ -40,7 +42,7 @@ def status_lines(
 ) -> list[str]:
     """The board: a row for each service, and below it what is odd about it. `notes` say why an environment has no rows."""
     head = ("environment", "service", "rev", "image", "commit", "state", "age", "tasks", "last verdict")
-    table = _aligned([head, *(_status_row(status, now) for status in statuses)])
+    table = aligned([head, *(_status_row(status, now) for status in statuses)])
     lines = table[:1] if statuses else []
     for name in environments:
         for status, row in zip(statuses, table[1:], strict=True):
@@ -52,11 +54,43 @@ def status_lines(
 
 
 def history_lines(environment: str, records: Sequence[ReleaseRecord], *, service: str = "") -> list[str]:
-    """Releases as a table, the newest first."""
+    """Releases as a table, the newest first; without an environment, those of all, each with its own."""
     if not records:
-        return [f"{environment}{f' · {service}' if service else ''}: no release on record"]
-    head = ("began (UTC)", "service", "verdict", "rev", "image", "commit", "by", "took", "why")
-    return _aligned([head, *(_record_row(record) for record in records)])
+        where = " · ".join(filter(None, (environment, service)))
+        return [f"{where}: no release on record" if where else "no release on record"]
+    head = ("began (UTC)", "id", "service", "verdict", "rev", "image", "commit", "by", "took", "notes")
+    if environment:
+        return aligned([head, *(_record_row(record) for record in records)])
+    rows = [(record.release.environment, *_record_row(record)) for record in records]
+    return aligned([("environment", *head), *rows])
+
+
+def record_lines(record: ReleaseRecord) -> list[str]:
+    """Everything on record of one release."""
+    release = record.release
+    origin, before = release.promoted_from, release.replaced
+    facts = (
+        ("why", release.reason),
+        (
+            "began",
+            f"{_moment(record.began_at)}, recorded {_moment(record.recorded_at)}, took {_took(record)}",
+        ),
+        ("revision", release.revision),
+        ("tasks", f"{release.running_count} of {release.desired_count} running"),
+        ("image", str(release.image)),
+        ("commit", " ".join(filter(None, (release.commit, _of(release.committed_at))))),
+        ("replaced", _replaced(before) if before is not None else ""),
+        ("promoted", f"from {origin.environment}, release {origin.release_id}" if origin is not None else ""),
+        ("plan", _plan(release.plan)),
+        ("gates", ", ".join(release.gates)),
+        *(("override", f"{one.rule}: {one.reason}") for one in release.overrides),
+        ("steps", ", ".join(f"{name} {text.seconds(took)}" for name, took in release.durations_s.items())),
+        ("by", release.actor),
+        ("run", release.run_url),
+    )
+    kind = ", a rollback" if release.is_rollback else ""
+    head = f"{release.environment} · {release.service}: {release.verdict}{kind}  ({release.id})"
+    return [_readable(line) for line in [head, *(f"  {name:<9} {value}" for name, value in facts if value)]]
 
 
 def watched_lines(watched: Watched, *, now: datetime) -> list[str]:
@@ -119,6 +153,7 @@ def _record_row(record: ReleaseRecord) -> tuple[str, ...]:
     release = record.release
     return (
         datetime.fromisoformat(record.began_at).strftime("%Y-%m-%d %H:%M"),
+        _short_id(release.id),
         release.service,
         str(release.verdict),
         release.revision.rpartition(":")[2] or _NOTHING,
@@ -126,8 +161,48 @@ def _record_row(record: ReleaseRecord) -> tuple[str, ...]:
         _short_commit(release.commit),
         _short_actor(release.actor),
         _took(record),
-        "" if release.verdict in _GOOD else release.reason,
+        "; ".join(_notes(release)),
     )
+
+
+def _notes(release: Release) -> Iterable[str]:
+    """What is to be known of a release in its row: why it went wrong, where it came from, what was overridden."""
+    if release.verdict not in _GOOD and release.reason:
+        yield release.reason
+    if release.is_rollback:
+        yield "rollback"
+    if release.promoted_from is not None:
+        yield f"from {release.promoted_from.environment} ({_short_id(release.promoted_from.release_id)})"
+    for one in release.overrides:
+        yield f"override {one.rule}: {one.reason}"
+
+
+def _replaced(before: Replaced) -> str:
+    digest, commit = before.digest.removeprefix("sha256:")[:_SHORT_DIGEST], _short_commit(before.commit)
+    known = (f"image {digest}" if digest else "", f"commit {commit}" if before.commit else "")
+    return ", ".join([before.revision_arn.rsplit("/", 1)[-1], *filter(None, known)])
+
+
+def _plan(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return ""
+    return ", ".join(f"{count} to {action}" for action, count in counts.items()) or "no changes"
+
+
+def _of(committed_at: str) -> str:
+    return f"of {_moment(committed_at)}" if committed_at else ""
+
+
+def _moment(at: str) -> str:
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return at
+
+
+def _short_id(release_id: str) -> str:
+    """What tells a release from others in a few characters; `orch release show` takes it."""
+    return release_id.rpartition("-")[2]
 
 
 def _foreign_lines(where: str, rollout: Rollout) -> list[str]:
@@ -168,7 +243,7 @@ def _short_actor(arn: str) -> str:
     return arn.partition("/")[2] or arn.rpartition(":")[2] or _NOTHING
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell; the last one as long as it is."""
     shown = [[_readable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]

@@ -19,8 +19,11 @@ from orchestrator.model import (
     Lock,
     LockKind,
     Masked,
+    Override,
+    PromotedFrom,
     Release,
     ReleaseRecord,
+    Replaced,
     Rollout,
     ServiceContract,
     ServiceDifference,
@@ -188,11 +191,59 @@ def test_a_board_without_any_service_has_no_head():
 
 def test_the_history_is_a_table_with_the_reason_where_it_went_wrong():
     assert lines.history_lines("dev", [BAD, RECORD]) == [
-        "began (UTC)       service  verdict      rev  image         commit     by                     took         why",
-        "2026-07-01 11:00  web      ROLLED_BACK  7    ab12ab12ab12  c0ffee12+  demo-dev-deploy/alice  20 min 00 s  tasks failed to start",
-        "2026-07-01 06:51  web      SUCCEEDED    7    ab12ab12ab12  c0ffee12+  demo-dev-deploy/alice  1 min 05 s",
+        "began (UTC)       id  service  verdict      rev  image         commit     by                     took         notes",
+        "2026-07-01 11:00  r7  web      ROLLED_BACK  7    ab12ab12ab12  c0ffee12+  demo-dev-deploy/alice  20 min 00 s  tasks failed to start",
+        "2026-07-01 06:51  r7  web      SUCCEEDED    7    ab12ab12ab12  c0ffee12+  demo-dev-deploy/alice  1 min 05 s",
     ]
     assert lines.history_lines("dev", [], service="web") == ["dev · web: no release on record"]
+    assert lines.history_lines("", []) == ["no release on record"]
+
+
+FULL = ReleaseRecord(
+    RECORD.began_at,
+    RECORD.recorded_at,
+    dataclasses.replace(
+        RELEASE,
+        id="20260701T065000Z-a1b2c3",
+        environment="prod",
+        overrides=(Override("freeze", "the fix"),),
+        replaced=Replaced(f"{FAMILY}:8", DIGEST, "b0b0b0b0b0b0"),
+        plan={"create": 2, "update": 1},
+        gates=("max_destroy", "freeze"),
+        run_url="https://ci.example/7",
+        committed_at="2026-06-30T14:00:00+02:00",
+        promoted_from=PromotedFrom("staging", "20260630T120000Z-0123ab"),
+    ),
+)
+
+
+def test_the_history_tells_where_a_release_came_from_and_what_was_overridden():
+    (head, row) = lines.history_lines("", [FULL])
+    assert head.startswith("environment  began (UTC)       id      service")
+    assert row.startswith("prod         2026-07-01 06:51  a1b2c3  web")
+    assert row.endswith("1 min 05 s  rollback; from staging (0123ab); override freeze: the fix")
+
+
+def test_everything_of_one_release():
+    assert lines.record_lines(FULL) == [
+        "prod · web: SUCCEEDED, a rollback  (20260701T065000Z-a1b2c3)",
+        "  began     2026-07-01 06:51:55 UTC, recorded 2026-07-01 06:53:00 UTC, took 1 min 05 s",
+        "  revision  demo-dev-web:7",
+        "  tasks     2 of 2 running",
+        f"  image     r.example/web@{DIGEST}",
+        "  commit    c0ffee1234567890-dirty-abc of 2026-06-30 12:00:00 UTC",
+        "  replaced  demo-dev-web:8, image ab12ab12ab12, commit b0b0b0b0",
+        "  promoted  from staging, release 20260630T120000Z-0123ab",
+        "  plan      2 to create, 1 to update",
+        "  gates     max_destroy, freeze",
+        "  override  freeze: the fix",
+        "  steps     rollout 1 min 05 s",
+        "  by        arn:aws:sts::111111111111:assumed-role/demo-dev-deploy/alice",
+        "  run       https://ci.example/7",
+    ]
+    bare = lines.record_lines(BAD)
+    assert bare[:2] == ["dev · web: ROLLED_BACK  (r7)", "  why       tasks failed to start"]
+    assert not [line for line in bare if line.startswith(("  replaced", "  promoted", "  plan", "  run"))]
 
 
 def test_what_was_watched():
