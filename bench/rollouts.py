@@ -33,7 +33,8 @@ import boto3
 from botocore.exceptions import WaiterError
 
 from orchestrator.aws import Aws
-from orchestrator.ecs import diagnosis, revisions, rollout, services
+from orchestrator.ecs import diagnosis, launch, revisions, rollout, services
+from orchestrator.ecs.followed import Terms
 from orchestrator.events import TaskFailed
 from orchestrator.sandbox import control
 
@@ -119,7 +120,7 @@ def roll_out(tool: str, account: Account, behaviour: str) -> Heard:
 def by_orch(account: Account, definition: str) -> Heard:
     session, told = account.session, []
     state = services.describe(session.ecs, "main", "web")
-    started = rollout.start(
+    started = launch.start(
         session.ecs, state, cluster="main", service="web", task_definition=definition, desired_count=None
     )
     place = diagnosis.Place("main", "web", revisions.describe(session.ecs, definition).definition)
@@ -134,8 +135,7 @@ def by_orch(account: Account, definition: str) -> Heard:
         session.ecs,
         started,
         emit,
-        timeout_s=600,
-        diagnose=lambda: diagnosis.failures(readers, place, started.deployment_id, seen),
+        Terms(600, diagnose=lambda: diagnosis.failures(readers, place, started.deployment_id, seen)),
     )
     return Heard(str(ended.verdict), time.time(), 0, told[0] if told else None)
 
@@ -241,7 +241,7 @@ def many(sandbox: control.Sandbox) -> None:
     watch = rollout.Watch(session.ecs, told.append)
     states = services.describe_many(session.ecs, "main", names)
     for name in names:
-        started = rollout.start(
+        started = launch.start(
             session.ecs,
             states[name],
             cluster="main",
@@ -249,7 +249,7 @@ def many(sandbox: control.Sandbox) -> None:
             task_definition=definitions[name],
             desired_count=None,
         )
-        watch.add(started, timeout_s=600)
+        watch.add(started, Terms(600))
     verdicts: Counter[str] = Counter()
     while not watch.is_idle:
         verdicts.update(str(one.verdict) for one in watch.wait())

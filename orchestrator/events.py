@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.model import Plan, Release, TaskFailure
+    from orchestrator.promotion import Gate
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,35 @@ class RolloutProgress:
 
 
 @dataclass(frozen=True)
+class StageEntered:
+    """A staged rollout came to another stage, or shifted more traffic. `strategy` and `stage` are ECS's words; `production_percent` is
+    the part of the traffic that goes to the new tasks, None where ECS shifts none. `since` is ECS's time (ISO 8601), and `bakes_until`
+    when ECS goes on by itself; both are empty where nothing says.
+    """
+
+    service: str
+    deployment_id: str
+    strategy: str
+    stage: str
+    production_percent: float | None
+    since: str
+    bakes_until: str
+
+
+@dataclass(frozen=True)
+class RolloutPaused:
+    """A rollout waits at a stage for somebody, until `expires_at` (ISO 8601); then ECS takes `timeout_action`. `command` ends it."""
+
+    service: str
+    deployment_id: str
+    stage: str
+    hook_id: str
+    expires_at: str
+    timeout_action: str
+    command: str
+
+
+@dataclass(frozen=True)
 class ServiceEvent:
     """A new event of the ECS service, in ECS's words."""
 
@@ -175,6 +205,13 @@ class CopyProgress:
 
 
 @dataclass(frozen=True)
+class GateJudged:
+    """How the gate of a promotion stands for one service; told again when that has changed."""
+
+    gate: Gate
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something the user should know, though the run goes on."""
 
@@ -198,6 +235,8 @@ Event = (
     | PlanResumed
     | GateShut
     | RolloutProgress
+    | StageEntered
+    | RolloutPaused
     | ServiceEvent
     | TaskFailed
     | Measured
@@ -205,6 +244,7 @@ Event = (
     | TaskProgress
     | ScaleProgress
     | CopyProgress
+    | GateJudged
     | Warned
     | Released
 )

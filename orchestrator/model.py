@@ -325,7 +325,7 @@ class Contract:
 @dataclass(frozen=True)
 class Rollout:
     """How one service's rollout ended; `deployment_id` is empty when nothing had to be rolled out. `began_at` is when ECS made
-    the deployment (ISO 8601), empty where it does not say.
+    the deployment (ISO 8601), empty where it does not say. `strategy` is in words, and empty for a rolling one.
     """
 
     service: str
@@ -337,6 +337,7 @@ class Rollout:
     desired_count: int
     failures: tuple[TaskFailure, ...] = ()
     began_at: str = ""
+    strategy: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_ecs import ECSClient
 
-    from orchestrator.ecs.rollout import Started
+    from orchestrator.ecs.launch import Started
     from orchestrator.ecs.services import Brief, ServiceState
 
 _SAME_MOMENT_S = 0.05

@@ -6,7 +6,8 @@
     roll_out_all       Candidates                 → Releases     as they were registered: nothing is rendered again
 
 May touch: the ECS services, tags on the revision, the store; no infrastructure and no image. The target is always older than
-what runs: a rollback that is repeated goes further back, and never forward to the release that was just left.
+what runs: a rollback that is repeated goes further back, and never forward to the release that was just left. Where releases are
+staged it shifts all traffic at once, and waits for no step, bake time or pause (ecs/strategy.py says why).
 """
 
 from __future__ import annotations
@@ -135,4 +136,5 @@ def _candidate(target: Target, revision: Revision) -> Candidate:
         release_id=release.new_release_id(started_at),
         started_at=started_at,
         runs_pre_deploy=False,
+        is_way_back=True,
     )

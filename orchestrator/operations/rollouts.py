@@ -13,7 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.ecs import diagnosis, rollout
+from orchestrator.ecs import diagnosis, launch, rollout, strategy
+from orchestrator.ecs.followed import Terms
+from orchestrator.ecs.strategy import ROLLING
 from orchestrator.errors import InterruptedByUserError, OrchError
 from orchestrator.events import Warned
 from orchestrator.model import Verdict
@@ -23,11 +25,14 @@ from orchestrator.operations.pre_deploy import run_pre_deploy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from orchestrator.ecs.followed import Diagnose, Unplaced
+    from orchestrator.ecs.launch import Started
     from orchestrator.ecs.revisions import Revision
-    from orchestrator.ecs.rollout import Clock, Diagnose, Started, Unplaced
+    from orchestrator.ecs.rollout import Clock
+    from orchestrator.ecs.strategy import Strategy
     from orchestrator.events import Step
     from orchestrator.model import Release, Rollout
-    from orchestrator.operations.release import Candidate
+    from orchestrator.operations.release import Candidate, Target
 
 _GOOD = frozenset({Verdict.SUCCEEDED, Verdict.NO_CHANGE})
 
@@ -149,18 +154,22 @@ class _Turns:
         started = self._begin(candidate, revision)
         self._watch.add(
             started,
-            timeout_s=self._settings.timeout_s,
-            diagnose=_diagnose(candidate, revision, started),
-            unplaced=_unplaced(revision, started),
-            fail_fast=self._settings.fail_fast,
+            Terms(
+                self._settings.timeout_s,
+                diagnose=_diagnose(candidate, revision, started),
+                unplaced=_unplaced(revision, started),
+                fail_fast=self._settings.fail_fast,
+                is_ours=True,
+                continue_with=continue_command(candidate.target),
+            ),
         )
 
     def _begin(self, candidate: Candidate, revision: Revision) -> Started:
         service = candidate.target.service
         place = {"cluster": service.cluster, "service": service.service}
         if candidate.move is release.Move.FOLLOW:
-            return rollout.attach(candidate.state, **place, has_fallback=candidate.has_fallback)
-        return rollout.start(
+            return launch.attach(candidate.state, **place, has_fallback=candidate.has_fallback)
+        return launch.start(
             candidate.target.session.ecs,
             candidate.state,
             **place,
@@ -168,6 +177,8 @@ class _Turns:
             desired_count=candidate.desired_count,
             force=candidate.move is release.Move.RETRY,
             has_fallback=candidate.has_fallback,
+            wanted=strategy_of(candidate),
+            traffic=service.blue_green,
         )
 
     def _end(self, ended: Rollout) -> None:
@@ -212,6 +223,23 @@ class _Turns:
             self._finish(go_on=False)
         except KeyboardInterrupt:
             raise _left(names, "interrupted during the rollback that a cancel asked for") from None
+
+
+def strategy_of(candidate: Candidate) -> Strategy:
+    """How the release takes the place of what runs. The first one of a service rolls: there is nothing to shift traffic from, and the
+    circuit breaker watches over it.
+    """
+    if not candidate.has_fallback:
+        return ROLLING
+    target = candidate.target
+    table = target.sources.settings.strategy(target.environment, target.service.name)
+    wanted = strategy.wanted(table)
+    return strategy.way_back(wanted) if candidate.is_way_back else wanted
+
+
+def continue_command(target: Target) -> str:
+    """What ends a pause of a service's rollout."""
+    return f"orch continue --env {target.environment.name} --service {target.service.name}"
 
 
 def _left(names: str, why: str) -> InterruptedByUserError:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.ecs import revisions, services, tasks, verdict
-from orchestrator.ecs.rollout import Started
+from orchestrator.ecs.launch import Started
 
 if TYPE_CHECKING:
     from orchestrator.ecs.revisions import Revision

@@ -15,12 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import aws
-from orchestrator.ecs import facts, preflight, revisions, rollout, scaling, task_definition
+from orchestrator.ecs import facts, launch, preflight, revisions, rollout, scaling, task_definition
+from orchestrator.ecs.followed import Terms
 from orchestrator.errors import AwsError, OrchError, PreconditionError, SettingsError
 from orchestrator.events import Warned
 from orchestrator.image import ecr, source
 from orchestrator.model import Outcome, Preflight, Verdict
 from orchestrator.operations import contract, release
+from orchestrator.operations.rollouts import continue_command
 from orchestrator.permissions import Role
 
 if TYPE_CHECKING:
@@ -366,14 +368,17 @@ def _await_others(held_up: Sequence[Candidate], timeout_s: float, clock: rollout
         states = _read_services([one.target.service for one in held_up], first.session)
         for one in held_up:
             service = one.target.service
-            started = rollout.attach(
+            started = launch.attach(
                 states[one.name].state,
                 cluster=service.cluster,
                 service=service.service,
                 has_fallback=one.has_fallback,
             )
             # It is somebody else's: it is followed, and never stopped.
-            watch.add(started, timeout_s=max(timeout_s, 1.0), diagnose=None, fail_fast=False)
+            watch.add(
+                started,
+                Terms(max(timeout_s, 1.0), fail_fast=False, continue_with=continue_command(one.target)),
+            )
         ended: list[Rollout] = []
         while not watch.is_idle:
             ended += watch.wait()

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.ecs import diagnosis, revisions, rollout
+from orchestrator.ecs.followed import Terms
 from orchestrator.ecs.rollout import Clock
 from orchestrator.errors import InterruptedByUserError
 from orchestrator.events import TaskFailed
@@ -23,6 +24,7 @@ from orchestrator.image import ecr
 from orchestrator.model import Verdict, Watched
 from orchestrator.operations import contract, release
 from orchestrator.operations.look import read_services
+from orchestrator.operations.rollouts import continue_command
 from orchestrator.operations.under_way import find
 from orchestrator.permissions import Role
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from orchestrator.aws import Aws
-    from orchestrator.ecs.rollout import Diagnose
+    from orchestrator.ecs.followed import Diagnose
     from orchestrator.events import Step, Steps
     from orchestrator.model import ReleaseRecord, Rollout
     from orchestrator.operations.release import Candidate, Target
@@ -96,10 +98,13 @@ def _follow(wanted: Mapping[str, Found], steps: Steps, clock: Clock) -> dict[str
             under_way[name] = (closing.enter_context(steps.step(step_name, f"Watch {name}")), closing)
             watching.add(
                 one.started,
-                timeout_s=one.target.sources.settings.rollout.timeout_s,
-                diagnose=_diagnose(one),
-                # Whoever only watches stops nothing.
-                fail_fast=False,
+                Terms(
+                    one.target.sources.settings.rollout.timeout_s,
+                    diagnose=_diagnose(one),
+                    # Whoever only watches stops nothing.
+                    fail_fast=False,
+                    continue_with=continue_command(one.target),
+                ),
             )
         try:
             while not watching.is_idle:

@@ -21,9 +21,11 @@ from orchestrator.events import (
     PlanResumed,
     Released,
     ResourceProgress,
+    RolloutPaused,
     RolloutProgress,
     ScaleProgress,
     ServiceEvent,
+    StageEntered,
     StepFinished,
     StepStarted,
     TaskFailed,
@@ -134,6 +136,8 @@ class LiveView:
                 self._lines.append(event.text)
             case (
                 ServiceEvent()
+                | StageEntered()
+                | RolloutPaused()
                 | Measured()
                 | LogLine()
                 | TaskProgress()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.events import (
@@ -19,9 +19,11 @@ from orchestrator.events import (
     PlanResumed,
     Released,
     ResourceProgress,
+    RolloutPaused,
     RolloutProgress,
     ScaleProgress,
     ServiceEvent,
+    StageEntered,
     StepFinished,
     StepStarted,
     TaskFailed,
@@ -99,6 +101,10 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, on
             ]
         case RolloutProgress():
             return [f"    {rollout_line(event)}"]
+        case StageEntered():
+            return [f"    {stage_line(event)}"]
+        case RolloutPaused():
+            return paused_lines(event)
         case ServiceEvent():
             return [f"    ECS: {log_text(event.message)}"]
         case Measured():
@@ -171,6 +177,30 @@ def measured_line(event: Measured) -> str:
     so_far = f"{event.successes} of {event.count}" if event.count else f"{event.successes} so far"
     failed = f", {event.failures} failed and {event.failure_limit} may" if event.failures else ""
     return f"{head} {said} ({wanted}), {so_far}{failed}"
+
+
+def stage_line(event: StageEntered) -> str:
+    """`web CANARY: PRODUCTION_TRAFFIC_SHIFT, 10% of the traffic, until 2026-01-01 12:10:00 UTC`."""
+    traffic = (
+        f", {event.production_percent:g}% of the traffic" if event.production_percent is not None else ""
+    )
+    until = f", until {clock_time(event.bakes_until)}" if event.bakes_until else ""
+    return f"{event.service} {event.strategy}: {event.stage}{traffic}{until}"
+
+
+def paused_lines(event: RolloutPaused) -> list[str]:
+    """Who has to do what, and what happens otherwise."""
+    words = {"ROLLBACK": "; then ECS rolls it back", "CONTINUE": "; then ECS goes on by itself"}
+    until = f" until {clock_time(event.expires_at)}" if event.expires_at else ""
+    return [
+        f"! {event.service} is paused at {event.stage}{until}{words.get(event.timeout_action, '')}",
+        f"    → {event.command} goes on; with --rollback it takes the release back",
+    ]
+
+
+def clock_time(moment: str) -> str:
+    """An ISO 8601 time as people read it, in UTC: `2026-01-01 12:10:00 UTC`."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def log_line(event: LogLine, *, with_time: bool) -> str:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from orchestrator.ecs import revisions, rollout, services, task_definition
+from orchestrator.ecs import launch, revisions, rollout, services, task_definition
+from orchestrator.ecs.followed import Terms
 from orchestrator.errors import AwsError, PreconditionError
 from orchestrator.events import RolloutProgress, ServiceEvent
 from orchestrator.model import Verdict
@@ -31,12 +32,12 @@ class Story:
 
     def follow(self, started, timeout_s=600.0):
         clock = rollout.Clock(now=lambda: self.now_s, sleep=self.sleep, jitter=lambda: self.jitter)
-        return rollout.follow(self.cloud.ecs, started, self.events.append, timeout_s=timeout_s, clock=clock)
+        return rollout.follow(self.cloud.ecs, started, self.events.append, Terms(timeout_s), clock=clock)
 
     def start(self, definition: str, **options):
         before = services.describe(self.cloud.ecs, **PLACE)
         options = {"desired_count": None, **options}
-        return rollout.start(self.cloud.ecs, before, **PLACE, task_definition=definition, **options)
+        return launch.start(self.cloud.ecs, before, **PLACE, task_definition=definition, **options)
 
     def progress(self) -> list[RolloutProgress]:
         return [event for event in self.events if isinstance(event, RolloutProgress)]
@@ -83,7 +84,7 @@ def test_a_crashing_rollout_is_rolled_back_by_the_breaker_and_its_failures_were_
 def test_a_first_deployment_that_fails_has_nothing_to_go_back_to(story, cloud):
     cloud.create_service(cloud.register(behaviour="cannot-pull"), desired=1)
     before = services.describe(cloud.ecs, **PLACE)
-    ended = story.follow(rollout.attach(before, **PLACE))
+    ended = story.follow(launch.attach(before, **PLACE))
     assert ended.verdict is Verdict.FAILED
 
 
@@ -124,7 +125,7 @@ def test_too_slow_is_timed_out_and_can_be_followed_later(story, cloud):
     definition = cloud.register(behaviour="slow:120")
     ended = story.follow(story.start(definition), timeout_s=30)
     assert ended.verdict is Verdict.TIMED_OUT
-    again = story.follow(rollout.attach(services.describe(cloud.ecs, **PLACE), **PLACE))
+    again = story.follow(launch.attach(services.describe(cloud.ecs, **PLACE), **PLACE))
     assert (again.verdict, again.revision_arn) == (Verdict.SUCCEEDED, definition)
     assert again.deployment_id == ended.deployment_id
 

@@ -23,7 +23,8 @@ import botocore.session
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.validate import ParamValidator
 
-from orchestrator.ecs import rollout, services
+from orchestrator.ecs import launch, rollout, services
+from orchestrator.ecs.followed import Terms
 from orchestrator.model import Cause, Rollout, TaskFailure, Verdict
 
 CLUSTER, WEB = "main", "web"
@@ -564,7 +565,7 @@ class Replay:
     events: list[Any]
     ecs: Ecs
     now_s: float
-    started: rollout.Started
+    started: launch.Started
 
     @property
     def watched(self) -> list[tuple[float, str]]:
@@ -609,7 +610,7 @@ def replay(history: History, *, jitter: float = 1.0) -> Replay:
         world.ours = world.primary["id"]
         ecs.advance(0.0)
         before = services.describe(ecs, CLUSTER, WEB)
-        started = rollout.attach(before, cluster=CLUSTER, service=WEB, has_fallback=history.has_fallback)
+        started = launch.attach(before, cluster=CLUSTER, service=WEB, has_fallback=history.has_fallback)
     else:
         ecs.advance(0.0)
         started = begin(ecs, WEB, history.definition, force=history.force, has_fallback=history.has_fallback)
@@ -622,7 +623,15 @@ def replay(history: History, *, jitter: float = 1.0) -> Replay:
         del found[: len(due)]
         return due
 
-    watch.add(started, timeout_s=history.timeout_s, diagnose=diagnose, fail_fast=history.fail_fast)
+    watch.add(
+        started,
+        Terms(
+            history.timeout_s,
+            diagnose=diagnose,
+            fail_fast=history.fail_fast,
+            is_ours=not history.attaches,
+        ),
+    )
     while True:
         try:
             (ended,) = watch.wait()
@@ -632,10 +641,10 @@ def replay(history: History, *, jitter: float = 1.0) -> Replay:
             return Replay(ended, events, ecs, time.now_s, started)
 
 
-def begin(ecs: Ecs, name: str, definition: int, **options: Any) -> rollout.Started:
+def begin(ecs: Ecs, name: str, definition: int, **options: Any) -> launch.Started:
     """What `orch deploy` does before it watches."""
     before = services.describe(ecs, CLUSTER, name)
-    return rollout.start(
+    return launch.start(
         ecs,
         before,
         cluster=CLUSTER,

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from orchestrator.ecs import identify, pace, rollout, services, verdict
+from orchestrator.ecs.followed import Terms
 from orchestrator.errors import AwsError
 from orchestrator.events import RolloutProgress, ServiceEvent, TaskFailed, Warned
 from orchestrator.model import Verdict
@@ -1097,7 +1098,7 @@ def test_a_look_of_which_only_the_first_call_is_answered_does_not_stand_still():
         return "ThrottlingException" if 5 < ecs.now_s < 60 or (is_second and ecs.now_s > 5) else ""
 
     ecs.faults |= dict.fromkeys(READS, fault)
-    ended = rollout.follow(ecs, started, lambda _event: None, timeout_s=600, clock=clockwork.clock())
+    ended = rollout.follow(ecs, started, lambda _event: None, Terms(600), clock=clockwork.clock())
     assert ended.verdict is SUCCEEDED
     assert clockwork.now_s < 100
 
@@ -1131,9 +1132,7 @@ def test_a_diagnosis_that_is_refused_changes_no_verdict():
     ecs, events = Ecs(world), []
     clockwork = Clockwork(ecs)
     started = begin(ecs, WEB, 2)
-    ended = rollout.follow(
-        ecs, started, events.append, timeout_s=60, clock=clockwork.clock(), diagnose=refused
-    )
+    ended = rollout.follow(ecs, started, events.append, Terms(60, diagnose=refused), clock=clockwork.clock())
     assert ended.verdict is SUCCEEDED
     assert any("cannot be read" in one.message for one in events if isinstance(one, Warned))
 
@@ -1171,7 +1170,7 @@ def test_a_cancel_says_what_could_be_asked(world, timeline, asked):
         else:
             one.planned.append((at, action))
     watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
-    watch.add(begin(ecs, WEB, 2), timeout_s=60)
+    watch.add(begin(ecs, WEB, 2), Terms(60))
     clockwork.interrupts.append(8.0)
     with pytest.raises(KeyboardInterrupt):
         watch.wait()
@@ -1222,7 +1221,7 @@ def test_two_rollouts_of_one_definition_are_each_judged_on_their_own(numbers_mat
     clockwork.now_s = later_s
     watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
     for started in (first, second):
-        watch.add(started, timeout_s=60)
+        watch.add(started, Terms(60))
     ended = []
     while not watch.is_idle:
         ended += watch.wait()
@@ -1240,7 +1239,7 @@ def watch_together(count: int):
     clockwork = Clockwork(ecs)
     watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
     for number, world in enumerate(worlds):
-        watch.add(begin(ecs, world.name, 2), timeout_s=600)
+        watch.add(begin(ecs, world.name, 2), Terms(600))
         world.planned += [(1, runs(2)), (20 + number * 0.1, succeeds())]
     del ecs.calls[:]
     ended, looks = [], set()
@@ -1273,7 +1272,7 @@ def test_one_that_ends_leaves_the_others_watched():
     clockwork = Clockwork(ecs)
     watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
     for world in worlds:
-        watch.add(begin(ecs, world.name, 2), timeout_s=50)
+        watch.add(begin(ecs, world.name, 2), Terms(50))
         world.planned.append((1, runs(0, 2)))
     worlds[0].planned.append((10, succeeds()))
     worlds[1].planned += [(15, breaks()), (16, rolls_back()), (30, rolled_back())]
@@ -1295,8 +1294,8 @@ def test_while_ecs_is_out_each_ends_at_its_own_deadline_and_nobody_asks_more_oft
     ecs = Ecs(*worlds)
     clockwork = Clockwork(ecs)
     watch = rollout.Watch(ecs, lambda _event: None, clock=clockwork.clock())
-    watch.add(begin(ecs, "short", 2), timeout_s=30)
-    watch.add(begin(ecs, "long", 2), timeout_s=120)
+    watch.add(begin(ecs, "short", 2), Terms(30))
+    watch.add(begin(ecs, "long", 2), Terms(120))
     break_api(ecs, Fault("ThrottlingException"))
     ended = {}
     while not watch.is_idle:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.ecs import rollout
+from orchestrator.ecs.followed import Terms
 from orchestrator.model import Rollout, TaskFailure, Verdict
 from tests.conftest import IS_SOAK
 from tests.unit import histories
@@ -257,7 +258,7 @@ def play(scenario: Scenario) -> tuple[World, Ecs, Rollout, float]:
         return (found.pop(),) if found and time.now_s >= (scenario.found_at or 0.0) else ()
 
     watch = rollout.Watch(ecs, lambda _event: None, clock=time.clock())
-    watch.add(started, timeout_s=TIMEOUT_S, diagnose=diagnose)
+    watch.add(started, Terms(TIMEOUT_S, diagnose=diagnose))
     while True:
         try:
             (ended,) = watch.wait()

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestrator.ecs import rollout
+from orchestrator.ecs import launch, rollout
 from orchestrator.ecs import verdict as verdicts
+from orchestrator.ecs.followed import Terms
 from orchestrator.ecs.revisions import Revision
 from orchestrator.ecs.services import Deployment, ServiceDeployment, ServiceState
 from orchestrator.ecs.task_definition import TaskDefinition
@@ -202,8 +203,8 @@ class FakeTime:
         self.now_s += duration_s
 
 
-def started() -> rollout.Started:
-    return rollout.Started("cluster", "web", OURS, NEW, None, frozenset({"e1"}))
+def started() -> launch.Started:
+    return launch.Started("cluster", "web", OURS, NEW, None, frozenset({"e1"}))
 
 
 def test_follow_polls_until_our_deployment_ended_and_tells_only_new_events():
@@ -212,7 +213,7 @@ def test_follow_polls_until_our_deployment_ended_and_tells_only_new_events():
         FakeTime(),
         [],
     )
-    ended = rollout.follow(ecs, started(), events.append, timeout_s=60, clock=time.clock())
+    ended = rollout.follow(ecs, started(), events.append, Terms(60), clock=time.clock())
     assert (ended.verdict, ended.revision_arn, ended.deployment_id) == (Verdict.SUCCEEDED, NEW, OURS)
     assert ecs.polls == 2
     assert [event.message for event in events if hasattr(event, "message")] == ["event 2"]
@@ -220,7 +221,7 @@ def test_follow_polls_until_our_deployment_ended_and_tells_only_new_events():
 
 def test_follow_gives_up_at_the_deadline_and_says_the_deployment_goes_on():
     ecs, time = FakeEcs([deployment_json("IN_PROGRESS")]), FakeTime()
-    ended = rollout.follow(ecs, started(), lambda _event: None, timeout_s=60, clock=time.clock())
+    ended = rollout.follow(ecs, started(), lambda _event: None, Terms(60), clock=time.clock())
     assert ended.verdict is Verdict.TIMED_OUT
     assert "goes on in ECS" in ended.reason
     assert 60 <= time.now_s < 70
