@@ -378,6 +378,24 @@ def test_a_second_service_changes_nothing_of_the_first_nor_of_what_they_share(pr
         assert any(address.startswith(f'module.{module}["hello"].') for address in kept)
 
 
+def test_blue_green_leaves_what_runs_alone(prepared):
+    # The run before it applied the service without. With a rule of its own, the one that carries the traffic would go.
+    plan = prepared("terraform/modules/environment").test.plans["blue_green_is_added_to_a_service_that_runs"]
+    actions = {address: change["change"]["actions"] for address, change in plan.items()}
+    kept = {address for address, done in actions.items() if done == ["no-op"]}
+    service = 'module.ecs["hello"]'
+    assert kept >= {f"{service}.aws_lb_listener_rule.this[0]", f"{service}.aws_ecs_service.this"}
+    assert {address: done for address, done in actions.items() if address not in kept} == {
+        f"{service}.aws_iam_role.traffic[0]": ["create"],
+        f"{service}.aws_iam_role_policy.traffic[0]": ["create"],
+        f"{service}.aws_lb_listener_rule.test[0]": ["create"],
+        f"{service}.aws_lb_target_group.alternate[0]": ["create"],
+        f"{service}.data.aws_iam_policy_document.traffic[0]": ["read"],
+        "module.load_balancer[0].aws_lb_listener.test[0]": ["create"],
+        'module.load_balancer[0].aws_vpc_security_group_ingress_rule.test["198.51.100.0/24"]': ["create"],
+    }
+
+
 def test_bad_input_is_answered_with_the_service_and_the_next_step_but_without_values(copy, prepared, tested):
     assert prepared("terraform/envs/dev").init.code == 0
     folder = copy / "terraform" / "envs" / "dev"

@@ -139,6 +139,16 @@ resource "aws_ecs_service" "this" {
     rollback = true
   }
 
+  dynamic "alarms" {
+    for_each = var.deployment_alarms[*]
+
+    content {
+      alarm_names = alarms.value.alarm_names
+      enable      = alarms.value.enable
+      rollback    = alarms.value.rollback
+    }
+  }
+
   network_configuration {
     subnets          = var.subnet_ids
     security_groups  = [aws_security_group.this.id]

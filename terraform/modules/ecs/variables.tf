@@ -297,6 +297,22 @@ variable "maximum_percent" {
   }
 }
 
+variable "deployment_alarms" {
+  description = "CloudWatch alarms, by name, of which any that fires makes ECS fail the rollout, and roll it back unless told otherwise; null sets none. To be rid of them later, apply enable = false first: the provider takes a missing block for no change."
+  type = object({
+    alarm_names = list(string)
+    enable      = optional(bool, true)
+    rollback    = optional(bool, true)
+  })
+  default = null
+
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+  validation {
+    condition     = var.deployment_alarms == null || try(length(var.deployment_alarms.alarm_names) > 0 && alltrue([for name in var.deployment_alarms.alarm_names : length(name) >= 1 && length(name) <= 255 && !startswith(name, "arn:")]), false)
+    error_message = "Service ${var.name}: deployment_alarms must name at least one alarm, each by its name of up to 255 characters and not by its ARN."
+  }
+}
+
 variable "availability_zone_rebalancing" {
   description = "Whether ECS evens out the tasks over the availability zones: ENABLED or DISABLED."
   type        = string

@@ -160,6 +160,7 @@ module "ecs" {
   minimum_healthy_percent       = each.value.minimum_healthy_percent
   maximum_percent               = each.value.maximum_percent
   availability_zone_rebalancing = each.value.availability_zone_rebalancing
+  deployment_alarms             = each.value.deployment_alarms
   enable_execute_command        = each.value.enable_execute_command
   autoscaling                   = each.value.autoscaling
 

@@ -163,7 +163,12 @@ variable "services" {
     minimum_healthy_percent       = optional(number, 100)
     maximum_percent               = optional(number, 200)
     availability_zone_rebalancing = optional(string, "ENABLED")
-    enable_execute_command        = optional(bool, false)
+    deployment_alarms = optional(object({
+      alarm_names = list(string)
+      enable      = optional(bool, true)
+      rollback    = optional(bool, true)
+    }))
+    enable_execute_command = optional(bool, false)
     autoscaling = optional(object({
       min_tasks          = number
       max_tasks          = number

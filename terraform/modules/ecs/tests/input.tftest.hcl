@@ -218,9 +218,19 @@ run "refuses_a_secret_with_too_few_colons" {
 
   variables {
     secrets = { DB = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:db-a1b2c3:password" }
+    load_balancer = {
+      listener_arn      = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef"
+      security_group_id = "sg-0aaaaaaaaaaaaaaaa"
+      priority          = 10
+      path_patterns     = ["/*"]
+      blue_green        = { role_path = "orch" }
+    }
   }
 
-  expect_failures = [var.secrets]
+  expect_failures = [
+    var.secrets,
+    var.load_balancer,
+  ]
 }
 
 run "refuses_a_secret_of_another_region" {
@@ -228,9 +238,19 @@ run "refuses_a_secret_of_another_region" {
 
   variables {
     secrets = { DB = "arn:aws:secretsmanager:us-east-1:111111111111:secret:db-a1b2c3" }
+    load_balancer = {
+      listener_arn      = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef"
+      security_group_id = "sg-0aaaaaaaaaaaaaaaa"
+      priority          = 10
+      path_patterns     = ["/*"]
+      blue_green        = { test = { listener_arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/fedcba9876543210", priority = 0 } }
+    }
   }
 
-  expect_failures = [var.secrets]
+  expect_failures = [
+    var.secrets,
+    var.load_balancer,
+  ]
 }
 
 run "refuses_a_wildcard_among_the_secrets" {
@@ -238,18 +258,41 @@ run "refuses_a_wildcard_among_the_secrets" {
 
   variables {
     secrets = { DB = "arn:aws:ssm:eu-central-1:111111111111:parameter/demo/*" }
+    load_balancer = {
+      listener_arn      = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef"
+      security_group_id = "sg-0aaaaaaaaaaaaaaaa"
+      priority          = 10
+      path_patterns     = ["/*"]
+      blue_green        = { test = { listener_arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef" } }
+    }
   }
 
-  expect_failures = [var.secrets]
+  expect_failures = [
+    var.secrets,
+    var.load_balancer,
+  ]
 }
 
 run "refuses_a_name_in_environment_and_in_secrets" {
   command = plan
 
   variables {
-    environment = { DB = "plain" }
-    secrets     = { DB = "arn:aws:ssm:eu-central-1:111111111111:parameter/db" }
+    environment       = { DB = "plain" }
+    secrets           = { DB = "arn:aws:ssm:eu-central-1:111111111111:parameter/db" }
+    task_family       = "demo-dev-a-family-that-is-too-long-for-the-name-of-a-role1"
+    deployment_alarms = { alarm_names = ["arn:aws:cloudwatch:eu-central-1:111111111111:alarm:errors"] }
+    load_balancer = {
+      listener_arn      = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef"
+      security_group_id = "sg-0aaaaaaaaaaaaaaaa"
+      priority          = 10
+      path_patterns     = ["/*"]
+      blue_green        = {}
+    }
   }
 
-  expect_failures = [var.secrets]
+  expect_failures = [
+    var.secrets,
+    var.load_balancer,
+    var.deployment_alarms,
+  ]
 }

@@ -9,6 +9,24 @@ mock_provider "aws" {
       arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:targetgroup/hello/0123456789abcdef"
     }
   }
+  mock_resource "aws_lb_listener_rule" {
+    defaults = {
+      arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/0123456789abcdef/0123456789abcdef/hello"
+    }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+override_resource {
+  target = aws_lb_target_group.alternate[0]
+  values = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:targetgroup/hello/fedcba9876543210" }
+}
+
+override_resource {
+  target = aws_lb_listener_rule.test[0]
+  values = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener-rule/app/demo-dev/0123456789abcdef/fedcba9876543210/hello" }
 }
 
 variables {
@@ -113,6 +131,102 @@ run "skeleton_is_complete_and_never_runs" {
   }
 }
 
+run "blue_green_makes_what_ecs_moves_traffic_with" {
+  variables {
+    deployment_alarms = { alarm_names = ["demo-dev-hello-errors"] }
+    load_balancer = {
+      listener_arn      = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef"
+      security_group_id = "sg-0aaaaaaaaaaaaaaaa"
+      priority          = 10
+      path_patterns     = ["/*"]
+      blue_green = {
+        role_path                = "/orch/demo-dev/"
+        permissions_boundary_arn = "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary"
+        test                     = { listener_arn = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/fedcba9876543210" }
+      }
+    }
+  }
+
+  assert {
+    condition = alltrue([
+      for rule in [aws_lb_listener_rule.this[0], aws_lb_listener_rule.test[0]] :
+      { for group in rule.action[0].forward[0].target_group : group.arn => group.weight } == {
+        (aws_lb_target_group.this[0].arn)      = 100
+        (aws_lb_target_group.alternate[0].arn) = 0
+      } && rule.priority == 10 && tolist(rule.condition)[0].path_pattern[0].values == toset(["/*"])
+    ])
+    error_message = "Both rules must send all requests to the first target group, and know the other."
+  }
+  assert {
+    condition     = aws_lb_listener_rule.test[0].listener_arn == var.load_balancer.blue_green.test.listener_arn
+    error_message = "The rule for tests must stand on the test listener."
+  }
+  assert {
+    condition = alltrue([
+      for name in ["port", "protocol", "target_type", "vpc_id", "deregistration_delay"] :
+      aws_lb_target_group.this[0][name] == aws_lb_target_group.alternate[0][name]
+    ])
+    error_message = "Both target groups must be told the same."
+  }
+  assert {
+    condition = alltrue([
+      for name in ["path", "matcher", "protocol"] :
+      aws_lb_target_group.this[0].health_check[0][name] == aws_lb_target_group.alternate[0].health_check[0][name]
+    ])
+    error_message = "Both target groups must be checked alike."
+  }
+  assert {
+    condition = jsonencode({
+      for statement in data.aws_iam_policy_document.traffic[0].statement : statement.sid => [sort(statement.actions), sort(statement.resources)]
+      }) == jsonencode({
+      SeeTraffic = [
+        ["elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth"],
+        ["*"],
+      ]
+      RegisterTasks = [
+        ["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets"],
+        sort([aws_lb_target_group.this[0].arn, aws_lb_target_group.alternate[0].arn]),
+      ]
+      MoveTraffic = [
+        ["elasticloadbalancing:ModifyRule"],
+        sort([aws_lb_listener_rule.this[0].arn, aws_lb_listener_rule.test[0].arn]),
+      ]
+    })
+    error_message = "The role must change nothing but the service's own target groups and rules."
+  }
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.traffic_trust[0].statement : alltrue([
+        tolist(statement.principals)[0].identifiers == toset(["ecs.amazonaws.com"]),
+        tolist(statement.condition)[0].variable == "aws:SourceAccount",
+        tolist(statement.condition)[0].values == tolist(["111111111111"]),
+      ])
+    ])
+    error_message = "Only ECS of this account may take the role."
+  }
+  assert {
+    condition     = aws_iam_role.traffic[0].name == "demo-dev-hello-traffic" && aws_iam_role.traffic[0].path == "/orch/demo-dev/" && aws_iam_role.traffic[0].permissions_boundary == "arn:aws:iam::111111111111:policy/orch/demo-dev/boundary"
+    error_message = "The role must lie under the path of the others, within their boundary."
+  }
+  assert {
+    condition = jsonencode(output.blue_green) == jsonencode({
+      alternate_target_group_arn   = aws_lb_target_group.alternate[0].arn
+      infrastructure_role_arn      = aws_iam_role.traffic[0].arn
+      production_listener_rule_arn = aws_lb_listener_rule.this[0].arn
+      test_listener_rule_arn       = aws_lb_listener_rule.test[0].arn
+    })
+    error_message = "The output must name what orch hands to ECS."
+  }
+  assert {
+    condition     = [for lb in aws_ecs_service.this.load_balancer : lb.target_group_arn] == [aws_lb_target_group.this[0].arn]
+    error_message = "The service must be made with its first target group."
+  }
+  assert {
+    condition     = [for alarms in aws_ecs_service.this.alarms : [alarms.alarm_names, alarms.enable, alarms.rollback]] == [[toset(["demo-dev-hello-errors"]), true, true]]
+    error_message = "An alarm that fires must end the rollout and roll it back."
+  }
+}
+
 run "load_balancer_and_autoscaling_are_wired" {
   variables {
     autoscaling = { min_tasks = 2, max_tasks = 6 }
@@ -128,6 +242,10 @@ run "load_balancer_and_autoscaling_are_wired" {
   assert {
     condition     = [for lb in aws_ecs_service.this.load_balancer : [lb.target_group_arn, lb.container_name, lb.container_port]] == [[aws_lb_target_group.this[0].arn, "hello", 8080]]
     error_message = "The service must register its container in the target group."
+  }
+  assert {
+    condition     = output.blue_green == null && length(aws_lb_target_group.alternate) + length(aws_lb_listener_rule.test) + length(aws_iam_role.traffic) == 0
+    error_message = "Nothing for blue/green must be made unless asked for."
   }
   assert {
     condition     = aws_ecs_service.this.health_check_grace_period_seconds == 45

@@ -37,6 +37,10 @@ run "is_internal_protected_and_https_only" {
     error_message = "Only the listed addresses may come in, on port 443."
   }
   assert {
+    condition     = length(aws_lb_listener.test) == 0 && output.test_listener_arn == null && length(aws_vpc_security_group_ingress_rule.test) == 0
+    error_message = "No test listener must be made unless asked for."
+  }
+  assert {
     condition     = length(aws_lb.this.access_logs) == 0 && length(aws_wafv2_web_acl_association.this) == 0
     error_message = "Access logs and web ACL come only when asked for."
   }
@@ -53,6 +57,16 @@ run "logs_and_web_acl_are_wired" {
     internal           = false
     access_logs_bucket = "demo-logs"
     web_acl_arn        = "arn:aws:wafv2:eu-central-1:111111111111:regional/webacl/demo/00000000-0000-4000-8000-000000000000"
+    test_listener      = { ingress_cidr_blocks = ["198.51.100.0/24"] }
+  }
+
+  assert {
+    condition     = aws_lb_listener.test[0].port == 8443 && aws_lb_listener.test[0].protocol == "HTTPS" && aws_lb_listener.test[0].certificate_arn == var.certificate_arn
+    error_message = "The test listener must speak HTTPS as production's does."
+  }
+  assert {
+    condition     = { for key, rule in aws_vpc_security_group_ingress_rule.test : key => [rule.from_port, rule.to_port] } == { "198.51.100.0/24" = [8443, 8443] }
+    error_message = "Only the listed addresses may reach the test listener."
   }
 
   assert {
@@ -76,6 +90,7 @@ run "refuses_bad_input" {
     ingress_cidr_blocks = []
     access_logs_bucket  = "s3://demo-logs"
     web_acl_arn         = "demo"
+    test_listener       = { port = 443, ingress_cidr_blocks = ["192.0.2.0/24"] }
   }
 
   expect_failures = [
@@ -86,6 +101,7 @@ run "refuses_bad_input" {
     var.ingress_cidr_blocks,
     var.access_logs_bucket,
     var.web_acl_arn,
+    var.test_listener,
   ]
 }
 
@@ -94,7 +110,11 @@ run "refuses_an_address_that_is_no_range" {
 
   variables {
     ingress_cidr_blocks = ["everyone"]
+    test_listener       = { ingress_cidr_blocks = ["0.0.0.0/0"] }
   }
 
-  expect_failures = [var.ingress_cidr_blocks]
+  expect_failures = [
+    var.ingress_cidr_blocks,
+    var.test_listener,
+  ]
 }
