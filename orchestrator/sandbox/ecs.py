@@ -13,9 +13,11 @@ from __future__ import annotations
 import copy
 import secrets
 import uuid
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import moto.ecs.urls
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.exceptions import ServiceException
 from moto.ec2.models import ec2_backends
 from moto.ecs.exceptions import (
@@ -27,21 +29,22 @@ from moto.ecs.exceptions import (
 )
 from moto.ecs.models import EC2ContainerServiceBackend, Service, Task, ecs_backends
 
-from orchestrator.sandbox import launch, targets
+from orchestrator.sandbox import launch, strategies, targets
 from orchestrator.sandbox.clock import timestamp
-from orchestrator.sandbox.launch import Place
-from orchestrator.sandbox.one_off import Launches, Play, decide_command, log_command, require_containers
-from orchestrator.sandbox.rollout import (
+from orchestrator.sandbox.deployments import (
     Configuration,
     Deployment,
     Revision,
     ServiceDeployment,
-    ServiceRollouts,
+    new_number,
 )
+from orchestrator.sandbox.launch import Place
+from orchestrator.sandbox.one_off import Launches, Play, decide_command, log_command, require_containers
+from orchestrator.sandbox.rollout import ServiceRollouts
 from orchestrator.sandbox.tasks import Fate, TaskLife, start_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.sandbox.programs import Moment
     from orchestrator.sandbox.runtime import Runtime
@@ -57,6 +60,7 @@ _DEPLOYED_SETTINGS = (
     "volumeConfigurations",
     "vpcLatticeConfigurations",
 )
+_STRATEGY_OWN = ("bakeTimeInMinutes", "lifecycleHooks", "linearConfiguration", "canaryConfiguration")
 _STOPPABLE = ("PENDING", "IN_PROGRESS")
 _ALREADY_STOPPING = ("STOP_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS")
 
@@ -145,6 +149,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         definition = self._usable_definition(parameters.get("taskDefinition"))
         settings = _settings(parameters)
         self._require_network(definition, settings)
+        _require_valid_strategy(settings)
         service = Service(  # type: ignore[abstract]  # as moto does itself
             cluster=cluster,
             service_name=name,
@@ -171,6 +176,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
             timing=self.runtime.timing,
             launch=lambda deployment, at: self._launch_for_service(key, deployment, at),
             new_arn=lambda: self._arn("service-deployment", key, secrets.token_urlsafe(15)),
+            firing=self._alarms_firing,
         )
         self._deploy(key, definition)
         return key
@@ -187,6 +193,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         definition = self._usable_definition(wanted) if wanted else self.describe_task_definition(running)
         changed = settings | _changes(settings, parameters)
         self._require_network(definition, changed)
+        _require_valid_strategy(changed)
         if parameters.get("networkConfiguration"):
             service._validate_network(changed["networkConfiguration"])  # noqa: SLF001  # as moto's CreateService does
         self.settings[key] = changed
@@ -247,6 +254,38 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
             raise ECSException("ConflictException", said)
         self.rollouts[key].request_rollback(service_deployment, now=self.runtime.clock.now())
 
+    def continue_service_deployment(self, arn: str, hook_id: str, action: str) -> None:
+        """ContinueServiceDeployment: CONTINUE or ROLLBACK for a pause hook that awaits an action."""
+        found = self.find_service_deployment(arn)
+        if found is None:
+            raise ECSException("ServiceDeploymentNotFoundException", f"Service deployment not found: {arn}")
+        key, service_deployment = found
+        if action not in ("CONTINUE", "ROLLBACK"):
+            raise InvalidParameterException(f"action must be CONTINUE or ROLLBACK. Got: {action}")
+        hooks = service_deployment.stages.hooks if service_deployment.stages is not None else []
+        hook = next((one for one in hooks if one.hook_id == hook_id), None)
+        if hook is None:
+            raise InvalidParameterException(
+                f"The service deployment has no lifecycle hook with hookId {hook_id}."
+            )
+        if service_deployment.status != "IN_PROGRESS":
+            raise InvalidParameterException(
+                f"The service deployment must be IN_PROGRESS to be continued; it is {service_deployment.status}."
+            )
+        if hook.status != "AWAITING_ACTION":
+            raise InvalidParameterException(
+                f"The lifecycle hook {hook_id} must be AWAITING_ACTION; it is {hook.status}."
+            )
+        self.rollouts[key].answer_hook(service_deployment, hook, action, now=self.runtime.clock.now())
+
+    def _alarms_firing(self, names: Sequence[str]) -> dict[str, float]:
+        alarms = cloudwatch_backends[self.account_id][self.region_name].alarms
+        return {
+            name: alarms[name].state_updated_timestamp.replace(tzinfo=UTC).timestamp()
+            for name in names
+            if name in alarms and alarms[name].state_value == "ALARM"
+        }
+
     def _copy_state(self, key: str) -> None:
         """Keeps moto's own object true for the parts of moto that read it (application auto scaling, tagging)."""
         service, rollouts = self.services[key], self.rollouts[key]
@@ -259,7 +298,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         now = self.runtime.clock.now()
         settings = self.settings[key]
         images = tuple(self._image(container) for container in definition.container_definitions)
-        arn = self._arn("service-revision", key, str(secrets.randbelow(9 * 10**18) + 10**18))
+        arn = self._arn("service-revision", key, str(new_number()))
         self.services[key].task_definition = definition.arn
         raw = settings["deploymentConfiguration"]
         self.rollouts[key].deploy(
@@ -511,7 +550,17 @@ def _configuration(known: Mapping[str, Any], given: Mapping[str, Any] | None) ->
         "minimumHealthyPercent": 100,
         "strategy": "ROLLING",
     }
-    return {**defaults, **known, **{k: v for k, v in (given or {}).items() if v is not None}}
+    named = {name: value for name, value in (given or {}).items() if value is not None}
+    if named.get("strategy") not in (None, known.get("strategy")):
+        # What belongs to the strategy that it leaves goes with it.
+        known = {name: value for name, value in known.items() if name not in _STRATEGY_OWN}
+    return {**defaults, **known, **named}
+
+
+def _require_valid_strategy(settings: Mapping[str, Any]) -> None:
+    said = strategies.problem(settings["deploymentConfiguration"], settings["loadBalancers"])
+    if said:
+        raise InvalidParameterException(said)
 
 
 def _network(configuration: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The ECS API where the sandbox answers instead of moto: services, deployments, service revisions, tasks.
 
 Operations that moto lacks (ListServiceDeployments, DescribeServiceDeployments, DescribeServiceRevisions,
-StopServiceDeployment) are added; those that it has are answered from the rollouts. Everything else stays moto's.
+StopServiceDeployment, ContinueServiceDeployment) are added; those that it has are answered from the rollouts. Everything else stays moto's.
 """
 
 from __future__ import annotations
@@ -111,6 +111,13 @@ class SandboxEcsResponse(EC2ContainerServiceResponse):
     def stop_service_deployment(self) -> ActionResult:
         arn = self._get_param("serviceDeploymentArn")
         self._backend.stop_service_deployment(arn, self._get_param("stopType", "ROLLBACK"))
+        return ActionResult({"serviceDeploymentArn": arn})
+
+    def continue_service_deployment(self) -> ActionResult:
+        arn = self._get_param("serviceDeploymentArn")
+        self._backend.continue_service_deployment(
+            arn, self._get_param("hookId"), self._get_param("action", "CONTINUE")
+        )
         return ActionResult({"serviceDeploymentArn": arn})
 
     # --- clusters

@@ -11,8 +11,10 @@ from orchestrator.sandbox.tasks import SIGTERM_EXIT_CODE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from orchestrator.sandbox.deployments import Deployment, Revision, ServiceDeployment
     from orchestrator.sandbox.ecs import SandboxEcsBackend, SandboxTask
-    from orchestrator.sandbox.rollout import Deployment, Revision, ServiceDeployment, ServiceRollouts
+    from orchestrator.sandbox.rollout import ServiceRollouts
+    from orchestrator.sandbox.strategies import Hook
 
 _REVISION_SETTINGS = (
     "capacityProviderStrategy",
@@ -115,21 +117,34 @@ def service_deployment(
     brief = service_deployment_brief(backend, key, one)
     del brief["targetServiceRevisionArn"]
     rolling_back = one.rollback_started_at is not None
-    target_wants = rollouts.desired_count if not one.is_over or one.status == "SUCCESSFUL" else 0
+    target_wants: int | None = rollouts.desired_count if not one.is_over or one.status == "SUCCESSFUL" else 0
+    if one.stages is not None and not one.is_over:
+        target_wants = None  # it depends on the stage
     return _without_none(
         {
             **brief,
             "updatedAt": timestamp(one.updated_at),
             "stoppedAt": _time(one.stopped_at),
-            "sourceServiceRevisions": [_counts(source, rollouts, now, None) for source in one.sources],
-            "targetServiceRevision": _counts(one.target, rollouts, now, 0 if rolling_back else target_wants),
+            "sourceServiceRevisions": [
+                _counts(source, rollouts, now, None) | _weights(one, source) for source in one.sources
+            ],
+            "targetServiceRevision": _counts(one.target, rollouts, now, 0 if rolling_back else target_wants)
+            | _weights(one, one.target),
+            "lifecycleStage": one.stages.stage or None if one.stages is not None else None,
+            "lifecycleHookDetails": [_hook(hook) for hook in one.stages.hooks]
+            if one.stages is not None
+            else None,
             "deploymentConfiguration": dict(one.raw_configuration),
             "deploymentCircuitBreaker": {
                 "status": _breaker_status(one),
                 "failureCount": one.failure_count,
                 "threshold": one.configuration.threshold(rollouts.desired_count),
             },
-            "alarms": {"status": "DISABLED", "alarmNames": [], "triggeredAlarmNames": []},
+            "alarms": {
+                "status": _alarms_status(one),
+                "alarmNames": list(one.configuration.alarm_names),
+                "triggeredAlarmNames": list(one.triggered_alarms),
+            },
             "rollback": {
                 "reason": one.rollback_reason,
                 "startedAt": _time(one.rollback_started_at),
@@ -240,7 +255,7 @@ def _task_health(definition: Any, life: Any, now: float) -> str:
 
 
 def _desired(one: Deployment, rollouts: ServiceRollouts, now: float) -> int:
-    return rollouts.desired_count if one is rollouts.primary else len(one.active(now))
+    return rollouts.desired_count if rollouts.is_kept(one) else len(one.active(now))
 
 
 def _counts(
@@ -254,6 +269,35 @@ def _counts(
         "runningTaskCount": sum(d.running_count(now) for d in holding),
         "pendingTaskCount": sum(d.pending_count(now) for d in holding),
     }
+
+
+def _weights(one: ServiceDeployment, revision: Revision) -> dict[str, float]:
+    """Green is the target; what it does not get, blue does, and what was half rolled out before gets nothing."""
+    if one.stages is None:
+        return {}
+    test, production = one.stages.weights
+    if revision is not one.target:
+        is_blue = revision.arn == one.blue_arn
+        test, production = (100 - test, 100 - production) if is_blue else (0, 0)
+    return {"requestedTestTrafficWeight": float(test), "requestedProductionTrafficWeight": float(production)}
+
+
+def _hook(one: Hook) -> dict[str, Any]:
+    return {
+        "hookId": one.hook_id,
+        "targetType": "PAUSE",
+        "status": one.status,
+        "expiresAt": timestamp(one.expires_at),
+        "timeoutAction": one.timeout_action,
+    }
+
+
+def _alarms_status(one: ServiceDeployment) -> str:
+    if not one.configuration.alarm_names:
+        return "DISABLED"
+    if one.triggered_alarms:
+        return "TRIGGERED"
+    return "MONITORING_COMPLETE" if one.is_over else "MONITORING"
 
 
 def _breaker_status(one: ServiceDeployment) -> str:

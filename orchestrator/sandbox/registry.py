@@ -217,18 +217,17 @@ class Registry:
         return self._created(request, digest)
 
     def _accepted(self, request: Request, upload: Upload, status: HTTPStatus) -> Response:
-        place = _place(request)
         return Response(
             status=status,
             headers={
-                "Location": f"{self._runtime.endpoint_url}/v2/{place}/blobs/uploads/{upload.upload_id}",
+                "Location": f"{_base(request)}/blobs/uploads/{upload.upload_id}",
                 "Docker-Upload-UUID": upload.upload_id,
                 "Range": f"0-{max(upload.size - 1, 0)}",
             },
         )
 
     def _created(self, request: Request, digest: str) -> Response:
-        location = f"{self._runtime.endpoint_url}/v2/{_place(request)}/blobs/{digest}"
+        location = f"{_base(request)}/blobs/{digest}"
         return Response(
             status=HTTPStatus.CREATED, headers={"Location": location, "Docker-Content-Digest": digest}
         )
@@ -272,7 +271,7 @@ class Registry:
             self._store(backend, repository, manifest, None if by_digest else reference, request.mimetype)
             subject = ecr.find_image(repository, digest).parsed.get("subject")
         response = self._created(request, digest)
-        response.headers["Location"] = f"{self._runtime.endpoint_url}/v2/{_place(request)}/manifests/{digest}"
+        response.headers["Location"] = f"{_base(request)}/manifests/{digest}"
         if subject:
             response.headers["OCI-Subject"] = subject["digest"]
         return response
@@ -318,6 +317,11 @@ class Registry:
 def _place(request: Request) -> str:
     place: str = request.environ[_PLACE_KEY]
     return place
+
+
+def _base(request: Request) -> str:
+    """The repository's URL as the client wrote it, which may have come by another host, as through a proxy."""
+    return f"{request.host_url}v2/{_place(request)}"
 
 
 def _descriptor(image: Any) -> dict[str, Any]:

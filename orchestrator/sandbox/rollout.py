@@ -1,18 +1,28 @@
-"""One ECS service over time: deployments, scheduling, circuit breaker, rollback. Pure: no moto, no clock, no I/O.
+"""One ECS service over time: deployments, scheduling, circuit breaker, alarms, rollback. Pure: no moto, no clock, no I/O.
 
 The state is a function of what was asked and of time alone: `advance(now)` walks every moment between the last call and
-`now` at which something happens, so it does not matter how often anybody looks.
+`now` at which something happens, so it does not matter how often anybody looks. Alarms are asked for since when they fire.
 
 As the AWS documentation says (API_Deployment, API_DeploymentConfiguration, API_DeploymentCircuitBreaker, developer guide
-"service-deployment", "deployment-circuit-breaker", "stop-service-deployment"): PRIMARY/ACTIVE, rolloutState, failedTasks as
-*consecutive* failures, minimumHealthyPercent rounded up and maximumPercent rounded down, threshold = half the desired
-count within 3..200, rollback to the most recent COMPLETED deployment, a FAILED deployment that starts nothing, the state
-names of service deployments, and a start throttle for tasks that fail again and again.
+"service-deployment", "deployment-circuit-breaker", "deployment-alarm-failure", "stop-service-deployment"): PRIMARY/ACTIVE,
+rolloutState, failedTasks as *consecutive* failures, minimumHealthyPercent rounded up and maximumPercent rounded down,
+threshold = half the desired count within 3..200, rollback to the most recent COMPLETED deployment, a FAILED deployment that
+starts nothing, the state names of service deployments, and a start throttle for tasks that fail again and again. A deployment
+alarm that fires fails the deployment, until it is complete; one that fired before the deployment began is ignored.
+
+The stages of BLUE_GREEN, LINEAR and CANARY are strategies.py's. There too the breaker and the alarms decide, as
+"deployment-failure-detection" says and as the acceptance tests of Terraform's provider
+(TestAccECSService_BlueGreenDeployment_circuitBreakerRollback, internal/service/ecs/service_test.go) see it on AWS, against a note
+in API_DeploymentCircuitBreaker. Without them green tasks that fail are started again until the stage's limit of 24 hours. Back
+means that the blue deployment, whose tasks still run, is PRIMARY again. A new deployment supersedes one that is going on, and
+begins with RECONCILE_SERVICE: the last completed revision gets all traffic back, and what was half rolled out goes.
 
 Simplified: a task is healthy a quarter of a task's start time after RUNNING (AWS: 40 s, or its health checks); the rollback
-deployment starts fresh tasks; an old deployment's tasks that die are not replaced; only the ROLLING strategy; no alarms.
+deployment of a ROLLING one starts fresh tasks; an old deployment's tasks that die are not replaced, but blue's are; alarms are
+watched for five task starts after a ROLLING deployment is healthy (AWS: a time computed from the alarms).
 Invented, because the documentation is silent: a superseded service deployment ends STOPPED; without a deployment to roll
-back to, a wanted rollback ends ROLLBACK_FAILED; the wording of `statusReason`. Event texts are close to AWS's, not equal.
+back to, a wanted rollback ends ROLLBACK_FAILED; the wording of `statusReason` but for the breaker's; what RECONCILE_SERVICE does
+with the traffic; the stages shown while going back. Event texts are close to AWS's, not equal.
 """
 
 from __future__ import annotations
@@ -20,12 +30,16 @@ from __future__ import annotations
 import math
 import secrets
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+from orchestrator.sandbox import strategies
+from orchestrator.sandbox.deployments import Deployment, Event, ServiceDeployment, new_number
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from orchestrator.sandbox.deployments import Configuration, Revision
+    from orchestrator.sandbox.strategies import Hook, Stages, Step
     from orchestrator.sandbox.tasks import TaskLife, Timing
 
 _EVENTS_KEPT = 100
@@ -34,143 +48,17 @@ _COMPLETED_KEPT = 10
 _IMPAIRED_AFTER = 3
 _MAX_BACK_OFF_FACTOR = 64
 _BREAKER_REASON = "ECS deployment circuit breaker: tasks failed to start."
+_ALARM_REASON = "ECS deployment failed: alarm detected."
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """`deploymentConfiguration`, as far as it steers the scheduler."""
-
-    minimum_healthy_percent: int = 100
-    maximum_percent: int = 200
-    breaker_enabled: bool = False
-    breaker_rolls_back: bool = False
-    breaker_resets: bool = True
-    threshold_type: str = "BOUNDED_PERCENT"
-    threshold_value: int = 50
-
-    @staticmethod
-    def parse(raw: Mapping[str, Any]) -> Configuration:
-        """From the API's shape; what is absent has ECS's default."""
-        breaker = raw.get("deploymentCircuitBreaker") or {}
-        threshold = breaker.get("thresholdConfiguration") or {}
-        return Configuration(
-            minimum_healthy_percent=raw.get("minimumHealthyPercent", 100),
-            maximum_percent=raw.get("maximumPercent", 200),
-            breaker_enabled=bool(breaker.get("enable")),
-            breaker_rolls_back=bool(breaker.get("rollback")),
-            breaker_resets=breaker.get("resetOnHealthyTask") is not False,
-            threshold_type=threshold.get("type", "BOUNDED_PERCENT"),
-            threshold_value=threshold.get("value", 50),
-        )
-
-    def threshold(self, desired_count: int) -> int:
-        """How many consecutive failures open the circuit breaker."""
-        if self.threshold_type == "COUNT":
-            return max(1, self.threshold_value)
-        share = math.ceil(desired_count * self.threshold_value / 100)
-        return max(1, share) if self.threshold_type == "UNBOUNDED_PERCENT" else min(max(share, 3), 200)
-
-    def least_healthy(self, desired_count: int) -> int:
-        return math.ceil(desired_count * self.minimum_healthy_percent / 100)
-
-    def most_tasks(self, desired_count: int) -> int:
-        return math.floor(desired_count * self.maximum_percent / 100)
-
-
-@dataclass(frozen=True)
-class Revision:
-    """A service revision: what a deployment deploys. `settings` are the service's own fields at that time."""
-
-    arn: str
-    task_definition: str
-    created_at: float
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    images: tuple[Mapping[str, str], ...] = ()
-
-
-@dataclass
-class Deployment:
-    """An entry of `deployments[]`."""
-
-    number: int
-    revision: Revision
-    created_at: float
-    updated_at: float
-    reason: str
-    status: str = "PRIMARY"
-    rollout_state: str = "IN_PROGRESS"
-    failed_tasks: int = 0
-    tasks: list[TaskLife] = field(default_factory=list)  # those not yet seen STOPPED
-    healthy: set[str] = field(default_factory=set)
-    explained: set[str] = field(default_factory=set)
-    failures_in_a_row: int = 0
-    next_launch_at: float = 0.0
-    replaced_at: float | None = None
-
-    @property
-    def deployment_id(self) -> str:
-        return f"ecs-svc/{self.number}"
-
-    def active(self, now: float) -> list[TaskLife]:
-        return [task for task in self.tasks if task.is_active(now)]
-
-    def running_count(self, now: float) -> int:
-        return sum(task.is_running(now) for task in self.tasks)
-
-    def pending_count(self, now: float) -> int:
-        return sum(task.is_active(now) and not task.is_running(now) for task in self.tasks)
-
-    def healthy_count(self, now: float) -> int:
-        return sum(task.is_healthy(now) for task in self.tasks)
-
-
-@dataclass
-class ServiceDeployment:
-    """What ListServiceDeployments and DescribeServiceDeployments show."""
-
-    arn: str
-    created_at: float
-    updated_at: float
-    target: Revision
-    sources: tuple[Revision, ...]
-    configuration: Configuration
-    raw_configuration: Mapping[str, Any]
-    status: str = "PENDING"
-    reason: str = ""
-    started_at: float | None = None
-    finished_at: float | None = None
-    stopped_at: float | None = None
-    failure_count: int = 0
-    triggered: bool = False
-    rollback_requested_at: float | None = None
-    rollback_reason: str = ""
-    rollback_started_at: float | None = None
-    rollback_revision_arn: str = ""
-
-    @property
-    def is_over(self) -> bool:
-        return self.finished_at is not None
-
-    def move(self, status: str, at: float, reason: str = "") -> None:
-        self.status, self.updated_at = status, at
-        self.reason = reason or self.reason
-
-    def finish(self, status: str, at: float, reason: str) -> None:
-        self.move(status, at, reason)
-        self.finished_at = at
-        if status == "STOPPED":
-            self.stopped_at = at
-
-
-@dataclass(frozen=True)
-class Event:
-    event_id: str
-    created_at: float
-    message: str
+def _no_alarm(_names: Sequence[str]) -> dict[str, float]:
+    return {}
 
 
 class ServiceRollouts:
-    """One service's deployments. `launch(deployment, at)` starts one task of a deployment and gives its life back."""
+    """One service's deployments. `launch(deployment, at)` starts one task of a deployment and gives its life back;
+    `firing(names)` says which of these alarms are in ALARM, and since when.
+    """
 
     def __init__(
         self,
@@ -180,6 +68,7 @@ class ServiceRollouts:
         timing: Timing,
         launch: Callable[[Deployment, float], TaskLife],
         new_arn: Callable[[], str],
+        firing: Callable[[Sequence[str]], Mapping[str, float]] = _no_alarm,
     ) -> None:
         self.name = name
         self.desired_count = desired_count
@@ -190,6 +79,7 @@ class ServiceRollouts:
         self._timing = timing
         self._launch = launch
         self._new_arn = new_arn
+        self._firing = firing
         self._completed: deque[Deployment] = deque(maxlen=_COMPLETED_KEPT)
         self._time = 0.0
 
@@ -208,6 +98,15 @@ class ServiceRollouts:
             yield service_deployment.target
             yield from service_deployment.sources
 
+    def is_kept(self, deployment: Deployment) -> bool:
+        """Whether it is to have the desired number of tasks now."""
+        stages = self.current.stages
+        if stages is None or self.current.is_over:
+            return deployment is self.primary
+        if deployment is self.primary:
+            return stages.goes_back or stages.stage not in ("", "RECONCILE_SERVICE", "PRE_SCALE_UP")
+        return deployment is self._blue and stages.stage != "CLEAN_UP"
+
     def is_drained(self) -> bool:
         return self.draining and not any(deployment.tasks for deployment in self.deployments)
 
@@ -220,6 +119,9 @@ class ServiceRollouts:
             self.current.finish(
                 "STOPPED", now, "Service deployment stopped: a newer service deployment replaced it."
             )
+        staged = configuration.strategy in strategies.STAGED
+        serving = sum(bool(d.tasks) or d.status == "PRIMARY" for d in self.deployments)
+        plan = strategies.steps(raw, brief_s=self._timing.pending_s, reconciles=serving > 1) if staged else ()
         self.service_deployments.appendleft(
             ServiceDeployment(
                 arn=self._new_arn(),
@@ -229,9 +131,13 @@ class ServiceRollouts:
                 sources=tuple(sources.values()),
                 configuration=configuration,
                 raw_configuration=raw,
+                ignored_alarms=frozenset(self._firing(configuration.alarm_names)),
+                stages=strategies.Stages(plan, raw.get("lifecycleHooks") or ()) if staged else None,
             )
         )
-        self._make_primary(revision, now, "ECS deployment {id} in progress.")
+        self._make_primary(revision, now, "ECS deployment {id} in progress.", revision.number)
+        if self._blue is not None:
+            self.current.blue_arn = self._blue.revision.arn
         self._time = now
         self._schedule(now)
 
@@ -239,13 +145,24 @@ class ServiceRollouts:
         self.desired_count = desired_count
         self._schedule(now)
 
-    def request_rollback(self, service_deployment: ServiceDeployment, *, now: float) -> None:
+    def request_rollback(
+        self, service_deployment: ServiceDeployment, *, now: float, by: str = "StopServiceDeployment"
+    ) -> None:
         """StopServiceDeployment(ROLLBACK) of the current service deployment in PENDING or IN_PROGRESS."""
         service_deployment.rollback_requested_at = now
-        service_deployment.rollback_reason = (
-            "Service deployment rollback was requested by StopServiceDeployment."
-        )
+        service_deployment.rollback_reason = f"Service deployment rollback was requested by {by}."
         service_deployment.move("ROLLBACK_REQUESTED", now, service_deployment.rollback_reason)
+
+    def answer_hook(
+        self, service_deployment: ServiceDeployment, hook: Hook, action: str, *, now: float
+    ) -> None:
+        """ContinueServiceDeployment of a hook that waits in the current service deployment, IN_PROGRESS."""
+        if service_deployment.stages is not None:
+            service_deployment.stages.answer(hook, action, now)
+        service_deployment.updated_at = now
+        if action == "ROLLBACK":
+            self.request_rollback(service_deployment, now=now, by="ContinueServiceDeployment")
+        self._schedule(now)
 
     def drain(self, *, now: float) -> None:
         """DeleteService: stops every task and starts none."""
@@ -267,6 +184,9 @@ class ServiceRollouts:
             if not self.draining:
                 self._schedule(moment)
         self._time = max(self._time, now)
+        if self.service_deployments and not self.draining and self._tripped(now):
+            # It went off in this very moment, which has been walked through already.
+            self._schedule(now)
 
     def _moments_after(self, after: float) -> Iterator[float]:
         for candidate in self._moments():
@@ -287,6 +207,12 @@ class ServiceRollouts:
             yield self.current.created_at + self._timing.pending_s
             if self.current.rollback_requested_at is not None:
                 yield self.current.rollback_requested_at + self._timing.pending_s
+            if self.current.baking_since is not None:
+                yield self.current.baking_since + self._alarm_bake_s
+            if self.current.stages is not None and not self.current.is_over:
+                yield from self.current.stages.moments()
+            if not self.current.is_over:
+                yield from self._firing(self.current.configuration.alarm_names).values()
 
     def _observe(self, at: float) -> None:
         for deployment in list(self.deployments):
@@ -345,57 +271,180 @@ class ServiceRollouts:
         deployment.updated_at = at
         self._say(at, f"(deployment {deployment.deployment_id}) deployment failed: tasks failed to start.")
         current = self.current
+        current.triggered = current.triggered or current.rollback_started_at is None
         if current.rollback_started_at is not None:
             current.finish(
                 "ROLLBACK_FAILED", at, "Service deployment rollback failed: tasks failed to start."
             )
             return
-        current.triggered = True
-        reason = "Service deployment failed because the circuit breaker threshold was exceeded."
-        if not current.configuration.breaker_rolls_back:
-            current.finish("STOPPED", at, reason)
+        what = "the circuit breaker threshold was exceeded"
+        self._fail(at, what, rolls_back=current.configuration.breaker_rolls_back)
+
+    def _fail(self, at: float, what: str, *, rolls_back: bool) -> None:
+        """https://github.com/hashicorp/terraform-provider-aws, service_test.go, has the words for the breaker with rollback."""
+        if not rolls_back:
+            self.current.finish("STOPPED", at, f"Service deployment failed because {what}.")
             return
-        current.rollback_reason = reason
+        self.current.rollback_reason = f"Service deployment rolled back because {what}."
         self._roll_back(at)
+
+    @property
+    def _alarm_bake_s(self) -> float:
+        return 5 * self._timing.task_seconds
+
+    def _tripped(self, at: float) -> tuple[str, ...]:
+        """The alarms that went off and fail the deployment now."""
+        current = self.current
+        stages = current.stages
+        watching = current.status == "IN_PROGRESS" and not (stages and stages.stage == "CLEAN_UP")
+        if not watching or not current.configuration.alarm_names:
+            return ()
+        firing = self._firing(current.configuration.alarm_names)
+        return tuple(
+            name
+            for name, since in sorted(firing.items())
+            if since <= at and name not in current.ignored_alarms
+        )
+
+    def _heed_alarms(self, at: float) -> None:
+        tripped = self._tripped(at)
+        if not tripped:
+            return
+        primary, current = self.primary, self.current
+        current.triggered_alarms = tripped
+        primary.rollout_state, primary.reason, primary.updated_at = "FAILED", _ALARM_REASON, at
+        self._say(at, f"(deployment {primary.deployment_id}) deployment failed: alarm detected.")
+        what = f"of CloudWatch alarms in ALARM: {', '.join(tripped)}"
+        self._fail(at, what, rolls_back=current.configuration.alarms_roll_back)
 
     def _roll_back(self, at: float) -> None:
         failed, current = self.primary, self.current
-        good = next((d for d in reversed(self._completed) if d is not failed), None)
+        blue = self._blue if current.stages is not None else None
+        good = blue or next((d for d in reversed(self._completed) if d is not failed), None)
         if good is None:
             failed.rollout_state = "FAILED"
             failed.updated_at = at
-            if failed.reason != _BREAKER_REASON:
+            if failed.reason not in (_BREAKER_REASON, _ALARM_REASON):
                 failed.reason = "ECS deployment stopped."
             current.finish("ROLLBACK_FAILED", at, "No rollback candidate was found to run the rollback.")
             return
         if failed.rollout_state != "FAILED":
             failed.rollout_state, failed.reason = "FAILED", "ECS deployment stopped by StopServiceDeployment."
         self._say(at, f"rolling back to deployment {good.deployment_id}.")
-        cause = "circuit breaker" if current.triggered else "stopped"
-        self._make_primary(
-            good.revision, at, f"ECS deployment {cause}: rolling back to deploymentId {good.deployment_id}."
-        )
+        if current.stages is not None and blue is not None:
+            self._put_first(blue, at)
+            is_whole = len(blue.active(at)) >= self.desired_count
+            current.stages.turn_back(at, self._timing.pending_s, is_blue_whole=is_whole)
+        else:
+            current.stages = None  # nothing to shift the traffic back to: fresh tasks, as for ROLLING
+            self._make_primary(good.revision, at, self._why_back(good), new_number())
         current.rollback_started_at = at
         current.rollback_revision_arn = good.revision.arn
         current.move("ROLLBACK_IN_PROGRESS", at, current.rollback_reason)
 
-    def _make_primary(self, revision: Revision, at: float, reason: str) -> None:
-        for deployment in self.deployments:
-            if deployment.status == "PRIMARY":
-                deployment.status, deployment.updated_at = "ACTIVE", at
-                deployment.replaced_at = at
-        number = secrets.randbelow(9 * 10**18) + 10**18
-        self.deployments.insert(
-            0, Deployment(number, revision, at, at, reason.format(id=f"ecs-svc/{number}"))
-        )
+    def _why_back(self, good: Deployment) -> str:
+        current = self.current
+        cause = "circuit breaker" if current.triggered else "alarm" if current.triggered_alarms else "stopped"
+        return f"ECS deployment {cause}: rolling back to deploymentId {good.deployment_id}."
+
+    def _make_primary(self, revision: Revision, at: float, reason: str, number: int) -> None:
+        made = Deployment(number, revision, at, at, reason.format(id=f"ecs-svc/{number}"))
+        self._put_first(made, at)
+
+    def _put_first(self, deployment: Deployment, at: float) -> None:
+        for other in self.deployments:
+            if other.status == "PRIMARY":
+                other.status, other.updated_at = "ACTIVE", at
+                other.replaced_at = at
+        deployment.status, deployment.replaced_at, deployment.updated_at = "PRIMARY", None, at
+        self.deployments = [deployment, *(other for other in self.deployments if other is not deployment)]
 
     def _schedule(self, at: float) -> None:
         self._take_up_requests(at)
-        self._scale_in(at)
-        self._stop_replaced(at)
-        self._start_missing(at)
-        self._complete(at)
+        self._heed_alarms(at)
+        stages = self.current.stages
+        if stages is not None and self.current.status in (
+            "IN_PROGRESS",
+            "ROLLBACK_REQUESTED",
+            "ROLLBACK_IN_PROGRESS",
+        ):
+            self._pass_stages(stages, at)
+        else:
+            self._scale_in(self.primary, at)
+            self._stop_replaced(at)
+            self._start_missing(at)
+            self._complete(at)
         self._drop_replaced(at)
+
+    # --- the staged strategies
+
+    @property
+    def _blue(self) -> Deployment | None:
+        """Behind PRIMARY, what was completed last and still runs."""
+        return next((d for d in self.deployments[1:] if d.rollout_state == "COMPLETED"), None)
+
+    def _pass_stages(self, stages: Stages, at: float) -> None:
+        if stages.stage == "":
+            stages.enter(at)
+        overdue = stages.expire(at)
+        if overdue is not None or stages.is_overdue(at):
+            stage = overdue.stage if overdue is not None else stages.stage
+            what = (
+                f"{stage} lifecycle hook(s) failed: timed out" if overdue else f"the stage {stage} timed out"
+            )
+            self._fail(at, what, rolls_back=True)
+        while self.current.stages is stages and not self.current.is_over:
+            step = stages.step
+            if step is None:
+                self._complete_staged(at)
+                return
+            self._keep_counts(step, at)
+            if self.current.status == "ROLLBACK_REQUESTED" or not stages.may_leave(at):
+                return
+            if not self._is_stage_done(step, at):
+                return
+            stages.enter(at)
+            self.current.updated_at = at
+
+    def _keep_counts(self, step: Step, at: float) -> None:
+        """Starts and stops tasks as the stage wants it; blue keeps its number until it is cleaned up."""
+        blue = self._blue
+        cleans = step.stage == "CLEAN_UP"
+        reconciles = step.stage == "RECONCILE_SERVICE"
+        for other in self.deployments[1:]:
+            if cleans or (reconciles and blue is not None and other is not blue):
+                self._stop_tasks(other, other.active(at), at)
+        for deployment in filter(self.is_kept, list(self.deployments)):
+            self._scale_in(deployment, at)
+            missing = self.desired_count - len(deployment.active(at))
+            if missing > 0 and deployment.rollout_state != "FAILED" and at >= deployment.next_launch_at:
+                self._start(deployment, missing, at)
+
+    def _is_stage_done(self, step: Step, at: float) -> bool:
+        if step.stage == "SCALE_UP":
+            active = len(self.primary.active(at))
+            return active == self.primary.healthy_count(at) == self.desired_count
+        if step.stage == "CLEAN_UP":
+            return not any(deployment.tasks for deployment in self.deployments[1:])
+        if step.stage == "RECONCILE_SERVICE" and (blue := self._blue) is not None:
+            return not any(d.tasks for d in self.deployments[1:] if d is not blue)
+        return True
+
+    def _complete_staged(self, at: float) -> None:
+        primary, stages = self.primary, self.current.stages
+        if stages is not None and not stages.goes_back:
+            primary.rollout_state, primary.reason = (
+                "COMPLETED",
+                f"ECS deployment {primary.deployment_id} completed.",
+            )
+            self._completed.append(primary)
+            self._say(at, f"(deployment {primary.deployment_id}) deployment completed.")
+        primary.updated_at = at
+        self._say(at, "has reached a steady state.")
+        back = stages is not None and stages.goes_back
+        self.current.finish("ROLLBACK_SUCCESSFUL" if back else "SUCCESSFUL", at, "")
+
+    # --- scheduling
 
     def _take_up_requests(self, at: float) -> None:
         current = self.current
@@ -419,18 +468,21 @@ class ServiceRollouts:
         missing = self.desired_count - len(self.primary.active(at))
         if min(room, missing) <= 0:
             return
-        started = [self._launch(self.primary, at) for _ in range(min(room, missing))]
-        self.primary.tasks.extend(started)
-        self.primary.updated_at = at
+        self._start(self.primary, min(room, missing), at)
+
+    def _start(self, deployment: Deployment, count: int, at: float) -> None:
+        started = [self._launch(deployment, at) for _ in range(count)]
+        deployment.tasks.extend(started)
+        deployment.updated_at = at
         if placed := [task for task in started if not task.fate.is_unplaced]:
             self._say(at, f"has started {len(placed)} tasks: {_listed(placed)}.")
 
-    def _scale_in(self, at: float) -> None:
-        active = self.primary.active(at)
+    def _scale_in(self, deployment: Deployment, at: float) -> None:
+        active = deployment.active(at)
         surplus = len(active) - self.desired_count
         if surplus > 0:
             waiting_first = sorted(active, key=lambda task: task.is_healthy(at))
-            self._stop_tasks(self.primary, waiting_first[:surplus], at)
+            self._stop_tasks(deployment, waiting_first[:surplus], at)
 
     def _stop_replaced(self, at: float) -> None:
         """Stops old tasks that new healthy ones replace, or that stand in their way, as the percentages allow."""
@@ -467,7 +519,12 @@ class ServiceRollouts:
         settled = at >= primary.created_at + self._timing.settle_s
         full = len(primary.active(at)) == primary.healthy_count(at) == self.desired_count
         if not settled or not full or any(deployment.tasks for deployment in self.deployments[1:]):
+            self.current.baking_since = None
             return
+        if self.current.configuration.alarm_names and self.current.rollback_started_at is None:
+            self.current.baking_since = self.current.baking_since or at
+            if at < self.current.baking_since + self._alarm_bake_s:
+                return
         primary.rollout_state, primary.updated_at = "COMPLETED", at
         primary.reason = f"ECS deployment {primary.deployment_id} completed."
         self._completed.append(primary)
@@ -479,11 +536,14 @@ class ServiceRollouts:
             self.current.finish("ROLLBACK_SUCCESSFUL", at, "")
 
     def _drop_replaced(self, at: float) -> None:
-        """A replaced deployment leaves the list when its last task is gone, but not in the moment it is replaced."""
+        """A replaced deployment leaves the list when its last task is gone, but not in the moment it is replaced, nor while the
+        traffic may be shifted back to it.
+        """
+        blue = self._blue if self.current.stages is not None and not self.current.is_over else None
         self.deployments = [
             d
             for d in self.deployments
-            if d.replaced_at is None or d.tasks or at < d.replaced_at + self._timing.stop_s
+            if d is blue or d.replaced_at is None or d.tasks or at < d.replaced_at + self._timing.stop_s
         ]
 
     def _say(self, at: float, text: str) -> None:

@@ -46,7 +46,8 @@ class Story:
         self.session = Aws(REGION, {"HOME": str(tmp_path), **environ})
         self.cloud, self.now_s, self.events, self.at, self.numbers = cloud, 0.0, [], {}, 0
         store.create_bucket(self.session.s3, self.environment.state_bucket, region=REGION, account_id=ACCOUNT)
-        self.skeleton = cloud.register(image="registry.example/app:skeleton")
+        # Slow, so that a rollback to it can be seen while it goes on, as on AWS.
+        self.skeleton = cloud.register(behaviour="slow:20", image="registry.example/app:skeleton")
         cloud.create_service(self.skeleton, desired=0)
         cloud.advance(30)
 

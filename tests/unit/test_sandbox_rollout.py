@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.sandbox.rollout import Configuration, Deployment, Revision, ServiceRollouts
+from orchestrator.sandbox.deployments import Configuration, Deployment, Revision
+from orchestrator.sandbox.rollout import ServiceRollouts
 from orchestrator.sandbox.tasks import TaskLife, Timing, service_fate
 
 if TYPE_CHECKING:
