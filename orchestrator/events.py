@@ -127,6 +127,15 @@ class RolloutPaused:
 
 
 @dataclass(frozen=True)
+class PauseContinued:
+    """orch itself ended the pause of a rollout at a stage, because of its analyses; `reason` says what they came to."""
+
+    service: str
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class ServiceEvent:
     """A new event of the ECS service, in ECS's words."""
 
@@ -237,6 +246,7 @@ Event = (
     | RolloutProgress
     | StageEntered
     | RolloutPaused
+    | PauseContinued
     | ServiceEvent
     | TaskFailed
     | Measured

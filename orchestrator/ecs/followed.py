@@ -31,13 +31,16 @@ _ONGOING = frozenset({"PENDING", "IN_PROGRESS"})
 @dataclass(frozen=True)
 class Stage:
     """Where a rollout is: `stage` is ECS's word, empty where it has none, and `production_percent` the part of the traffic that goes
-    to the new tasks, None where ECS shifts none. `is_paused` tells that it waits for somebody.
+    to the new tasks, None where ECS shifts none. `is_paused` tells that it waits for somebody: `pauses` are the ids of those hooks,
+    and `arn` is the service deployment.
     """
 
     strategy: Strategy
     stage: str
     production_percent: float | None
     is_paused: bool
+    arn: str = ""
+    pauses: tuple[str, ...] = ()
 
 
 # Asked at each look, for all rollouts that go on, by service: why some of them are to be rolled back. Raises AwsError.
@@ -119,6 +122,8 @@ class Followed:
             ours.lifecycle_stage,
             ours.production_percent,
             bool(ours.paused),
+            ours.arn,
+            tuple(hook.id for hook in ours.paused),
         )
 
     def is_due(self, now: float) -> bool:

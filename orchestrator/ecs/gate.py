@@ -1,13 +1,11 @@
-"""The gate before a new revision is final: takes the measurements that are due, and says what they mean for each deployment.
+"""The gate before a new revision is final: takes the measurements that are due, has what fails rolled back, and continues pauses.
 
-Holds what was measured of every deployment in one watch. It asks nothing of ECS and does nothing to it: who watches hands in the
-lifecycle stages, and acts on the decisions. Where the watch ends, ECS goes on without any analysis; only a PAUSE hook waits for it.
-Touches: what `read` touches.
+Holds what was measured of every deployment in one watch, which asks it at each look (`Gate.judge`). Where the watch ends, ECS goes
+on without any analysis; only a PAUSE hook waits for it. Touches: what `read`, `find_targets` and `resume` touch.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,52 +13,23 @@ from typing import TYPE_CHECKING
 
 from orchestrator.ecs import analysis
 from orchestrator.ecs.analysis import Measurement, Outcome, Question, State
-from orchestrator.errors import OrchError
-from orchestrator.events import Measured, Warned
+from orchestrator.errors import AwsError, OrchError
+from orchestrator.events import Measured, PauseContinued, Warned
 
 if TYPE_CHECKING:
     from orchestrator.ecs.analysis import Judgement
+    from orchestrator.ecs.followed import Stage
     from orchestrator.events import Emit
     from orchestrator.settings_analysis import AnalysisSettings
 
 Read = Callable[[Sequence[Question]], Sequence[tuple[float, ...] | str]]
 """From questions to the values of each, or a text that says why there is no answer."""
-Targets = Callable[[], Mapping[str, str]]
-"""What $TARGET_GROUP and $LOAD_BALANCER stand for in one deployment. Raises OrchError when that is not known."""
+FindTargets = Callable[[str], Mapping[str, str]]
+"""From the ARN of a service deployment to what $TARGET_GROUP and $LOAD_BALANCER stand for in it. Raises OrchError."""
+Resume = Callable[[str, str], None]
+"""Continues a pause: the ARN of the service deployment, and the hook's id. Raises AwsError."""
 
-
-class Act(enum.Enum):
-    """What a decision asks for."""
-
-    ROLL_BACK = "roll back"
-    CONTINUE = "continue"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What is to be done with a deployment, and why."""
-
-    act: Act
-    reason: str
-
-
-@dataclass(frozen=True)
-class Where:
-    """How far a deployment is: its lifecycle stage, and the percent of the production traffic that the new revision gets, None where
-    that is not known.
-    """
-
-    stage: str
-    production_percent: float | None = None
-
-    @property
-    def has_traffic(self) -> bool:
-        """Whether there is something to measure. Before each shift of traffic there is the same stage, and before the first of them
-        no traffic.
-        """
-        return self.stage not in _SHIFTS or self.production_percent is None or self.production_percent > 0
-
-
+# Before each shift of traffic there is the same stage, and before the first of them no traffic.
 _SHIFTS = frozenset({"PRE_PRODUCTION_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT"})
 
 
@@ -70,68 +39,75 @@ class _Subject:
 
     analyses: Sequence[AnalysisSettings]
     texts: Mapping[str, str]
-    find_targets: Targets
     targets: Mapping[str, str] = field(default_factory=dict)
-    where: Where = Where("")
     began_at: dict[str, float] = field(default_factory=dict)
     measured: dict[str, list[Measurement]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
     passed: set[str] = field(default_factory=set)
-    is_over: bool = False
+    continued: set[str] = field(default_factory=set)
 
     def judgement(self, one: AnalysisSettings) -> Judgement:
         return analysis.judge(one, self.measured.get(one.name, ()))
 
-    def here(self) -> list[AnalysisSettings]:
-        return [one for one in self.analyses if self.where.stage in one.during]
+    def begin_anew(self) -> None:
+        """A pause was continued: what comes now is measured for itself."""
+        self.began_at.clear()
+        self.measured.clear()
+        self.told.clear()
+
+
+@dataclass(frozen=True)
+class _Due:
+    service: str
+    stage: Stage
+    subject: _Subject
+    analysis: AnalysisSettings
+    end: int
 
 
 class Gate:
     """The analyses of all deployments in one watch, by service. `now` is AWS's time of day, in seconds since the epoch."""
 
-    def __init__(self, read: Read, now: Callable[[], float], emit: Emit) -> None:
+    def __init__(
+        self,
+        emit: Emit,
+        *,
+        read: Read,
+        now: Callable[[], float],
+        find_targets: FindTargets,
+        resume: Resume,
+    ) -> None:
+        self._emit = emit
         self._read = read
         self._now = now
-        self._emit = emit
+        self._find_targets = find_targets
+        self._resume = resume
         self._subjects: dict[str, _Subject] = {}
 
-    def add(
-        self,
-        service: str,
-        analyses: Sequence[AnalysisSettings],
-        texts: Mapping[str, str],
-        find_targets: Targets,
-    ) -> None:
-        """Takes in a deployment of that service; one that was there before is forgotten. `texts` are the placeholders that are known,
-        `find_targets` is asked for the others when the first measurement needs them.
+    def add(self, service: str, analyses: Sequence[AnalysisSettings], texts: Mapping[str, str]) -> None:
+        """Takes in a deployment of that service; one that was there before is forgotten. `texts` are the placeholders that do not
+        depend on the deployment.
         """
-        self._subjects[service] = _Subject(analyses, texts, find_targets)
+        self._subjects[service] = _Subject(analyses, texts)
 
-    def look(self, places: Mapping[str, Where]) -> dict[str, Decision]:
-        """Measures what is due where the services' deployments are, and returns what is to be done with each of which
-        something is, for as long as it holds.
+    def judge(self, stages: Mapping[str, Stage]) -> dict[str, str]:
+        """Measures what is due where the services' deployments are, continues the pauses of those that have passed, and returns why
+        others are to be rolled back, for as long as that holds.
         """
         now = self._now()
-        for service, where in places.items():
-            if subject := self._subjects.get(service):
-                subject.where = where
-                for one in subject.here() if where.has_traffic else ():
-                    subject.began_at.setdefault(one.name, now)
-        self._measure({service: one for service, one in self._subjects.items() if service in places}, now)
-        decided = {}
-        for service in places:
-            subject = self._subjects.get(service)
-            decision = self._decide(subject) if subject else None
-            if decision is not None:
-                decided[service] = decision
-        return decided
-
-    def again(self, service: str) -> None:
-        """A PAUSE hook was continued: what comes now is measured anew."""
-        subject = self._subjects[service]
-        subject.began_at.clear()
-        subject.measured.clear()
-        subject.told.clear()
+        going = {service: stage for service, stage in stages.items() if service in self._subjects}
+        for service, stage in going.items():
+            for one in _here(self._subjects[service], stage) if _has_traffic(stage) else ():
+                self._subjects[service].began_at.setdefault(one.name, now)
+        self._measure([due for service, stage in going.items() for due in self._due(service, stage, now)])
+        found = {}
+        for service, stage in going.items():
+            reason = self._why_not(self._subjects[service])
+            if reason:
+                found[service] = reason
+            elif stage.pauses:
+                self._continue(service, stage)
+        return found
 
     def end(self, service: str, *, has_succeeded: bool) -> None:
         """The deployment is over. Says so where it succeeded before its analyses had come to an end."""
@@ -140,51 +116,66 @@ class Gate:
             return
         for one in subject.analyses:
             judgement = subject.judgement(one)
-            if judgement.state is State.RUNNING and one.name not in subject.passed:
-                wanted = f" of {one.count}" if one.count else ""
-                if one.count or not judgement.successes:
-                    self._emit(
-                        Warned(
-                            f"{service}: analysis {one.name} had {judgement.successes}{wanted} successful measurements when ECS"
-                            " completed the deployment",
-                            "a longer bake time, or a PAUSE hook with continue_when_passed = true, waits for it",
-                        )
+            is_short = bool(one.count) or not judgement.successes
+            if judgement.state is State.RUNNING and is_short and one.name not in subject.passed:
+                of = f" of {one.count}" if one.count else ""
+                self._emit(
+                    Warned(
+                        f"{service}: analysis {one.name} had {judgement.successes}{of} successful measurements when ECS completed"
+                        " the deployment",
+                        "a longer bake time, or a pause with continue_when_passed = true, waits for it",
                     )
+                )
 
-    def _measure(self, subjects: Mapping[str, _Subject], now: float) -> None:
-        due: list[tuple[str, _Subject, AnalysisSettings, int]] = []
-        for service, subject in subjects.items():
-            for one in subject.here() if subject.where.has_traffic and not subject.is_over else ():
-                if subject.judgement(one).state is not State.RUNNING:
-                    continue
-                taken = subject.measured.get(one.name, [])
-                last = taken[-1].ended_at if taken else None
-                end = analysis.due_end(one, subject.began_at[one.name], last, now)
-                if end is not None:
-                    due.append((service, subject, one, end))
+    # --- measuring
+
+    def _due(self, service: str, stage: Stage, now: float) -> list[_Due]:
+        subject, found = self._subjects[service], []
+        judged = {one.name: subject.judgement(one).state for one in subject.analyses}
+        if State.FAILED in judged.values() or not _has_traffic(stage):
+            return []
+        for one in _here(subject, stage):
+            taken = subject.measured.get(one.name)
+            last = taken[-1].ended_at if taken else None
+            end = analysis.due_end(one, subject.began_at[one.name], last, now)
+            if end is not None and judged[one.name] is State.RUNNING:
+                found.append(_Due(service, stage, subject, one, end))
+        return found
+
+    def _measure(self, dues: Sequence[_Due]) -> None:
         questions, asked = [], []
-        for service, subject, one, end in due:
+        for due in dues:
             try:
-                questions.append(Question(one, end, _texts(subject, one)))
-                asked.append((service, subject, one, end))
+                questions.append(Question(due.analysis, due.end, self._texts(due)))
+                asked.append(due)
             except OrchError as error:
-                self._take(service, subject, one, Measurement(end, Outcome.ERROR, (), error.message))
-        if not questions:
-            return
-        for (service, subject, one, end), found in zip(asked, self._read(questions), strict=True):
+                self._take(due, Measurement(due.end, Outcome.ERROR, (), error.message))
+        for due, found in zip(asked, self._read(questions) if questions else (), strict=True):
             if isinstance(found, str):
-                self._take(service, subject, one, Measurement(end, Outcome.ERROR, (), found))
+                self._take(due, Measurement(due.end, Outcome.ERROR, (), found))
             else:
-                self._take(service, subject, one, analysis.measure(one, end, found))
+                self._take(due, analysis.measure(due.analysis, due.end, found))
 
-    def _take(self, service: str, subject: _Subject, one: AnalysisSettings, measurement: Measurement) -> None:
+    def _texts(self, due: _Due) -> Mapping[str, str]:
+        """The placeholders of an analysis; asked for again as long as they are not known. Raises OrchError."""
+        subject = due.subject
+        if not analysis.needs_targets(due.analysis):
+            return subject.texts
+        if not subject.targets:
+            subject.targets = self._find_targets(due.stage.arn)
+        return {**subject.texts, **subject.targets}
+
+    def _take(self, due: _Due, measurement: Measurement) -> None:
+        one, subject = due.analysis, due.subject
         subject.measured.setdefault(one.name, []).append(measurement)
         judgement = subject.judgement(one)
+        if judgement.state is State.PASSED:
+            subject.passed.add(one.name)
         self._emit(
             Measured(
-                service=service,
+                service=due.service,
                 analysis=one.name,
-                stage=subject.where.stage,
+                stage=due.stage.stage,
                 ended_at=datetime.fromtimestamp(measurement.ended_at, UTC).isoformat(),
                 values=measurement.values,
                 outcome=measurement.outcome.value,
@@ -199,33 +190,58 @@ class Gate:
             )
         )
 
-    def _decide(self, subject: _Subject) -> Decision | None:
-        judged = [(one, subject.judgement(one)) for one in subject.analyses]
-        for one, judgement in judged:
-            if judgement.state is State.FAILED or (
-                judgement.state is State.INCONCLUSIVE and one.on_inconclusive == "rollback"
-            ):
-                subject.is_over = True
-                return Decision(Act.ROLL_BACK, judgement.reason)
-            if judgement.state is State.INCONCLUSIVE and one.name not in subject.told:
+    # --- deciding
+
+    def _why_not(self, subject: _Subject) -> str:
+        for one in subject.analyses:
+            judgement = subject.judgement(one)
+            if judgement.state is State.FAILED:
+                return judgement.reason
+            if judgement.state is not State.INCONCLUSIVE:
+                continue
+            if one.on_inconclusive == "rollback":
+                return judgement.reason
+            if one.name not in subject.told:
                 subject.told.add(one.name)
                 self._emit(Warned(judgement.reason, "on_inconclusive = continue: the deployment goes on"))
-            if judgement.state is State.PASSED:
-                subject.passed.add(one.name)
-        here = [(one, judgement) for one, judgement in judged if subject.where.stage in one.during]
-        if not any(one.continue_when_passed for one, _ in here):
-            return None
-        if not subject.where.has_traffic:
-            return Decision(Act.CONTINUE, "no production traffic yet: there is nothing to measure")
-        if all(judgement.state is State.PASSED for _, judgement in here):
-            return Decision(Act.CONTINUE, "; ".join(judgement.reason for _, judgement in here))
-        return None
+        return ""
+
+    def _continue(self, service: str, stage: Stage) -> None:
+        """Ends the pauses of a deployment whose analyses have passed."""
+        subject = self._subjects[service]
+        reason = _why_continue(subject, stage)
+        hooks = [hook for hook in stage.pauses if hook not in subject.continued]
+        if not reason or not hooks:
+            return
+        for hook in hooks:
+            try:
+                self._resume(stage.arn, hook)
+            except AwsError as error:
+                if hook not in subject.told:
+                    subject.told.add(hook)
+                    self._emit(Warned(f"{service} could not be continued: {error.message}", error.hint))
+                return
+            subject.continued.add(hook)
+        self._emit(PauseContinued(service, stage.stage, reason))
+        subject.begin_anew()
 
 
-def _texts(subject: _Subject, one: AnalysisSettings) -> Mapping[str, str]:
-    """The placeholders of an analysis; asked for again as long as they are not known. Raises OrchError."""
-    if not analysis.needs_targets(one):
-        return subject.texts
-    if not subject.targets:
-        subject.targets = subject.find_targets()
-    return {**subject.texts, **subject.targets}
+def _why_continue(subject: _Subject, stage: Stage) -> str:
+    """Why a pause is over, empty while it is not."""
+    here = _here(subject, stage)
+    if not any(one.continue_when_passed for one in here):
+        return ""
+    if not _has_traffic(stage):
+        return "no production traffic yet, and nothing to measure"
+    judged = [subject.judgement(one) for one in here]
+    has_passed = all(judgement.state is State.PASSED for judgement in judged)
+    return "; ".join(judgement.reason for judgement in judged) if has_passed else ""
+
+
+def _here(subject: _Subject, stage: Stage) -> list[AnalysisSettings]:
+    return [one for one in subject.analyses if stage.stage in one.during]
+
+
+def _has_traffic(stage: Stage) -> bool:
+    """Whether there is something to measure."""
+    return stage.stage not in _SHIFTS or stage.production_percent is None or stage.production_percent > 0

@@ -13,8 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.ecs import diagnosis, launch, rollout, strategy
+from orchestrator.ecs import diagnosis, green, launch, metrics, rollout, services, strategy
 from orchestrator.ecs.followed import Terms
+from orchestrator.ecs.gate import Gate
 from orchestrator.ecs.strategy import ROLLING
 from orchestrator.errors import InterruptedByUserError, OrchError
 from orchestrator.events import Warned
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Step
     from orchestrator.model import Release, Rollout
     from orchestrator.operations.release import Candidate, Target
+    from orchestrator.settings_analysis import AnalysisSettings
 
 _GOOD = frozenset({Verdict.SUCCEEDED, Verdict.NO_CHANGE})
 
@@ -91,7 +93,10 @@ class _Turns:
         every = target.sources.settings.services
         self._settings = target.sources.settings.rollout
         self._steps = target.steps
-        self._watch = rollout.Watch(target.session.ecs, self._steps.emit, clock=self.clock)
+        self._gate = _gate(target)
+        self._watch = rollout.Watch(
+            target.session.ecs, self._steps.emit, clock=self.clock, judge=self._gate.judge
+        )
         self._by_name = {one.name: one for one in self.candidates}
         self._needs = {name: tuple(every[name].needs) if name in every else () for name in self._by_name}
 
@@ -152,6 +157,7 @@ class _Turns:
         step = closing.enter_context(self._steps.step(name, f"Roll out {candidate.name}"))
         self.under_way[candidate.name] = _UnderWay(candidate, step, closing)
         started = self._begin(candidate, revision)
+        self._gate.add(started.service, analyses_of(candidate), _texts(candidate.target))
         self._watch.add(
             started,
             Terms(
@@ -188,6 +194,7 @@ class _Turns:
             if item.candidate.target.service.service == ended.service
         ]
         item = self.under_way.pop(name)
+        self._gate.end(ended.service, has_succeeded=ended.verdict is Verdict.SUCCEEDED)
         item.step.detail = f"{ended.verdict}, {ended.running_count} of {ended.desired_count} tasks running"
         item.closing.close()
         candidate = item.candidate
@@ -237,9 +244,39 @@ def strategy_of(candidate: Candidate) -> Strategy:
     return strategy.way_back(wanted) if candidate.is_way_back else wanted
 
 
+def analyses_of(candidate: Candidate) -> list[AnalysisSettings]:
+    """What the release is held to: nothing where it does not come in stages, or is itself the way back, which has to be quick."""
+    target = candidate.target
+    table = target.sources.settings.services.get(target.service.name)
+    is_followed = candidate.move is release.Move.FOLLOW
+    wanted = candidate.state.strategy if is_followed else strategy_of(candidate)
+    is_measured = wanted.is_staged and candidate.has_fallback and not candidate.is_way_back
+    return table.analysis if table is not None and is_measured else []
+
+
 def continue_command(target: Target) -> str:
     """What ends a pause of a service's rollout."""
     return f"orch continue --env {target.environment.name} --service {target.service.name}"
+
+
+def _gate(target: Target) -> Gate:
+    session = target.session
+    return Gate(
+        target.steps.emit,
+        read=lambda questions: metrics.read(session.cloudwatch_once, questions),
+        now=session.now,
+        find_targets=lambda arn: green.find(session.ecs, arn),
+        resume=lambda arn, hook_id: services.continue_deployment(session.ecs, arn, hook_id, "CONTINUE"),
+    )
+
+
+def _texts(target: Target) -> dict[str, str]:
+    """The placeholders of analyses that are the same for every deployment of a service."""
+    return {
+        "CLUSTER": target.service.cluster,
+        "SERVICE": target.service.service,
+        "ENVIRONMENT": target.environment.name,
+    }
 
 
 def _left(names: str, why: str) -> InterruptedByUserError:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from orchestrator.events import (
     CopyProgress,
     Event,
+    GateJudged,
     GateShut,
     LogLine,
     Measured,
     OutputLine,
+    PauseContinued,
     PlanReady,
     PlanResumed,
     Released,
@@ -45,6 +47,7 @@ _SHOWN_LINES = 6
 _COLOURS = {
     "✓": "green",
     "•": "dim",
+    "…": "yellow",
     "✗": "bold red",
     "!": "yellow",
     "+": "green",
@@ -138,6 +141,7 @@ class LiveView:
                 ServiceEvent()
                 | StageEntered()
                 | RolloutPaused()
+                | PauseContinued()
                 | Measured()
                 | LogLine()
                 | TaskProgress()
@@ -147,6 +151,7 @@ class LiveView:
                 | PlanReady()
                 | PlanResumed()
                 | GateShut()
+                | GateJudged()
                 | Released()
             ):
                 self._print(text.event_lines(event))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from orchestrator.events import (
     CopyProgress,
     Event,
+    GateJudged,
     GateShut,
     LogLine,
     Measured,
     OutputLine,
+    PauseContinued,
     PlanReady,
     PlanResumed,
     Released,
@@ -32,6 +34,7 @@ from orchestrator.events import (
 )
 from orchestrator.masks import scrub
 from orchestrator.model import Action, Change, Detail, LockKind, Masked, Outcome, Release
+from orchestrator.report import promotion
 from orchestrator.report.escapes import without_sequences
 
 if TYPE_CHECKING:
@@ -103,6 +106,8 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, on
             return [f"    {rollout_line(event)}"]
         case StageEntered():
             return [f"    {stage_line(event)}"]
+        case PauseContinued():
+            return [f"    ✓ {event.service}: the pause at {event.stage} is over: {event.reason}"]
         case RolloutPaused():
             return paused_lines(event)
         case ServiceEvent():
@@ -121,6 +126,8 @@ def event_lines(event: Event) -> list[str]:  # noqa: C901, PLR0912 - a table, on
             return [f"    {copy_line(event)}"]
         case TaskFailed():
             return failure_lines(event.failure)
+        case GateJudged():
+            return promotion.gate_lines(event.gate)
         case Warned():
             return warning_lines(event)
         case Released():

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from orchestrator.ecs import analysis, gate, metrics
 from orchestrator.ecs.analysis import Measurement, Outcome, Question, State
-from orchestrator.errors import PreconditionError
-from orchestrator.events import Measured, Warned
+from orchestrator.ecs.followed import Stage
+from orchestrator.ecs.strategy import ROLLING
+from orchestrator.errors import AwsError, PreconditionError
+from orchestrator.events import Measured, PauseContinued, Warned
 from orchestrator.report import json_lines, text
 from orchestrator.settings_analysis import AnalysisSettings
 
@@ -334,33 +336,52 @@ def test_a_question_that_cloudwatch_refuses_spoils_no_other():
 class Story:
     """A gate whose clock and whose answers the test sets."""
 
-    def __init__(self, *analyses: AnalysisSettings, targets=lambda: TARGETS):
-        self.now, self.events, self.asked = 1000.0, [], []
+    def __init__(self, *analyses: AnalysisSettings):
+        self.now, self.events, self.asked, self.continued = 1000.0, [], [], []
         self.answer = lambda _question: (0.5,)
-        self.gate = gate.Gate(self.read, lambda: self.now, self.events.append)
-        self.gate.add("web", analyses, {"SERVICE": "web"}, targets)
+        self.refuse = None
+        self.targets = lambda _arn: TARGETS
+        self.gate = gate.Gate(
+            self.events.append,
+            read=self.read,
+            now=lambda: self.now,
+            find_targets=self.find_targets,
+            resume=self.resume,
+        )
+        self.gate.add("web", analyses, {"SERVICE": "web"})
 
     def read(self, questions):
         self.asked.append(list(questions))
         return [self.answer(question) for question in questions]
 
-    def look(self, seconds: float, stage: str = "BAKE_TIME", percent: float = 100.0):
-        """Looks every 5 s for so long, and returns the last decision."""
-        said = None
+    def find_targets(self, arn):
+        return self.targets(arn)
+
+    def resume(self, arn, hook):
+        if self.refuse is not None:
+            raise self.refuse
+        self.continued.append((arn, hook))
+
+    def look(self, seconds: float, stage: str = "BAKE_TIME", percent: float = 100.0, pauses=()) -> str:
+        """Looks every 5 s for so long, and returns why to roll back."""
+        said = {}
         for _ in range(int(seconds / 5)):
-            said = self.gate.look({"web": gate.Where(stage, percent)}).get("web")
+            said = self.gate.judge({"web": Stage(ROLLING, stage, percent, bool(pauses), "arn:web", pauses)})
             self.now += 5
-        return said
+        return said.get("web", "")
+
+    def told(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
 
     def measured(self):
-        return [event for event in self.events if isinstance(event, Measured)]
+        return self.told(Measured)
 
 
 def test_measurements_are_taken_in_the_stages_alone_and_told():
     story = Story(made(count=3))
-    assert story.look(600, "SCALE_UP") is None
+    assert story.look(600, "SCALE_UP") == ""
     assert story.asked == []
-    assert story.look(600) is None
+    assert story.look(600) == ""
     assert [event.outcome for event in story.measured()] == ["success"] * 3
     assert [(event.successes, event.count, event.state) for event in story.measured()] == [
         (1, 3, "running"),
@@ -375,10 +396,7 @@ def test_measurements_are_taken_in_the_stages_alone_and_told():
 def test_a_failure_asks_for_a_rollback_until_it_happens_and_measures_no_more():
     story = Story(made(failure_limit=1), made(name="other"))
     story.answer = lambda question: (2.0,) if question.analysis.name == "latency" else (0.0,)
-    said = story.look(400)
-    assert said.act is gate.Act.ROLL_BACK
-    assert "was 2, 2 and must be `value < 1`" in said.reason
-    assert len(story.asked) == 2
+    assert "was 2, 2 and must be `value < 1`" in story.look(400)
     assert [len(questions) for questions in story.asked] == [2, 2]
 
 
@@ -386,87 +404,118 @@ def test_inconclusive_rolls_back_or_is_told_as_the_settings_say():
     story = Story(made())
     story.answer = lambda _question: ()
     said = story.look(300)
-    assert said.act is gate.Act.ROLL_BACK
-    assert "said neither yes nor no (no data)" in said.reason
+    assert "said neither yes nor no (no data)" in said
     story = Story(made(on_inconclusive="continue"))
     story.answer = lambda _question: ()
-    assert story.look(600) is None
-    assert [event.message for event in story.events if isinstance(event, Warned)] == [said.reason]
+    assert story.look(600, "POST_PRODUCTION_TRAFFIC_SHIFT", pauses=("hook-1",)) == ""
+    assert [event.message for event in story.told(Warned)] == [said]
+    # Nobody knows how the revision does: the pause is left to people.
+    assert story.continued == []
 
 
 def test_errors_are_borne_up_to_the_limit():
     story = Story(made(count=2, error_limit=2))
     answers = iter(["Throttling", "Throttling", (0.1,), "Throttling", (0.2,)])
     story.answer = lambda _question: next(answers)
-    assert story.look(600) is None
+    assert story.look(600) == ""
     assert [event.state for event in story.measured()][-1] == "passed"
     story = Story(made(count=2, error_limit=1))
     story.answer = lambda _question: "Throttling"
-    said = story.look(600)
-    assert (said.act, said.reason) == (
-        gate.Act.ROLL_BACK,
-        "analysis latency: 2 errors on end, the last: Throttling",
-    )
+    assert story.look(600) == "analysis latency: 2 errors on end, the last: Throttling"
 
 
-def test_a_pause_is_continued_when_all_have_passed_and_then_measured_anew():
+def test_a_pause_is_continued_once_when_all_have_passed_and_then_measured_anew():
     story = Story(made(count=1, continue_when_passed=True), made(name="other", count=2))
-    assert story.look(180, "POST_PRODUCTION_TRAFFIC_SHIFT") is None
-    said = story.look(120, "POST_PRODUCTION_TRAFFIC_SHIFT")
-    assert said.act is gate.Act.CONTINUE
-    assert (
-        said.reason == "analysis latency: 1 measurement succeeded; analysis other: 2 measurements succeeded"
+    paused = {"stage": "POST_PRODUCTION_TRAFFIC_SHIFT", "pauses": ("hook-1",)}
+    assert story.look(180, **paused) == ""
+    assert story.continued == []
+    story.look(120, **paused)
+    assert story.continued == [("arn:web", "hook-1")]
+    (told,) = story.told(PauseContinued)
+    assert (told.stage, told.reason) == (
+        "POST_PRODUCTION_TRAFFIC_SHIFT",
+        "analysis latency: 1 measurement succeeded; analysis other: 2 measurements succeeded",
     )
-    story.gate.again("web")
     story.events.clear()
-    assert story.look(100) is None
     story.answer = lambda _question: (5.0,)
-    assert story.look(100).act is gate.Act.ROLL_BACK
+    assert story.look(200) != ""
     assert [event.stage for event in story.measured()] == ["BAKE_TIME"] * 2
+    # ECS may still show the pause a while later.
+    assert len(story.continued) == 1
+
+
+def test_a_pause_that_cannot_be_continued_is_told_once_and_tried_again():
+    story = Story(made(count=1, continue_when_passed=True))
+    story.refuse = AwsError("ecs:ContinueServiceDeployment failed: Throttling", code="ThrottlingException")
+    paused = {"stage": "POST_PRODUCTION_TRAFFIC_SHIFT", "pauses": ("hook-1",)}
+    story.look(300, **paused)
+    assert [event.message for event in story.told(Warned)] == [
+        "web could not be continued: ecs:ContinueServiceDeployment failed: Throttling"
+    ]
+    story.refuse = None
+    story.look(5, **paused)
+    assert story.continued == [("arn:web", "hook-1")]
+
+
+def test_a_pause_is_left_to_people_unless_an_analysis_continues_it():
+    story = Story(made(count=1))
+    story.look(600, "POST_PRODUCTION_TRAFFIC_SHIFT", pauses=("hook-1",))
+    assert story.measured()[-1].state == "passed"
+    assert story.continued == []
+    story = Story(made(count=1, continue_when_passed=True))
+    story.look(600, "POST_TEST_TRAFFIC_SHIFT", 0.0, pauses=("hook-1",))
+    assert story.continued == []
 
 
 def test_before_the_first_shift_there_is_nothing_to_measure():
     story = Story(made(count=1, continue_when_passed=True))
-    said = story.look(300, "PRE_PRODUCTION_TRAFFIC_SHIFT", 0.0)
-    assert (said.act, story.asked) == (gate.Act.CONTINUE, [])
-    story.gate.again("web")
-    assert story.look(100, "PRODUCTION_TRAFFIC_SHIFT", 5.0) is None
-    assert (
-        story.look(100, "PRE_PRODUCTION_TRAFFIC_SHIFT", 5.0).reason
-        == "analysis latency: 1 measurement succeeded"
-    )
-    story = Story(made(count=1))
-    assert story.look(300, "PRE_PRODUCTION_TRAFFIC_SHIFT", 0.0) is None
+    story.look(300, "PRE_PRODUCTION_TRAFFIC_SHIFT", 0.0, ("hook-1",))
+    assert (story.continued, story.asked) == ([("arn:web", "hook-1")], [])
+    story.look(100, "PRODUCTION_TRAFFIC_SHIFT", 5.0)
+    story.look(100, "PRE_PRODUCTION_TRAFFIC_SHIFT", 5.0, ("hook-2",))
+    assert story.continued[1:] == [("arn:web", "hook-2")]
+    assert [event.reason for event in story.told(PauseContinued)] == [
+        "no production traffic yet, and nothing to measure",
+        "analysis latency: 1 measurement succeeded",
+    ]
 
 
 def test_a_deployment_that_ends_too_early_for_its_analysis_is_told():
     story = Story(made(count=5))
     story.look(210)
     story.gate.end("web", has_succeeded=True)
-    (warned,) = [event for event in story.events if isinstance(event, Warned)]
+    (warned,) = story.told(Warned)
     assert "analysis latency had 2 of 5 successful measurements" in warned.message
     story = Story(made(count=5))
     story.gate.end("web", has_succeeded=False)
     assert story.events == []
 
 
-def test_a_target_group_that_is_not_known_is_an_error_of_that_analysis_alone():
-    def targets():
+def test_a_target_group_that_is_not_known_is_an_error_of_that_analysis_alone_and_asked_for_again():
+    def unknown(_arn):
         raise PreconditionError("no target group")
 
-    story = Story(AnalysisSettings.model_validate(RATE), made(), targets=targets)
+    story = Story(AnalysisSettings.model_validate(RATE), made())
+    story.targets = unknown
     story.look(185)
     assert [(event.analysis, event.outcome, event.detail) for event in story.measured()] == [
         ("errors", "error", "no target group"),
         ("latency", "success", ""),
     ]
+    story.targets = lambda arn: TARGETS if arn == "arn:web" else {}
+    story.look(60)
+    assert story.asked[-1][0].texts == {"SERVICE": "web", **TARGETS}
 
 
 def test_services_are_asked_for_together():
     story = Story(made())
-    story.gate.add("api", [made()], {}, dict)
+    story.gate.add("api", [made()], {})
+    stages = {
+        "web": Stage(ROLLING, "BAKE_TIME", 100, False),
+        "api": Stage(ROLLING, "PRODUCTION_TRAFFIC_SHIFT", 5, False),
+    }
     for _ in range(42):
-        story.gate.look({"web": gate.Where("BAKE_TIME"), "api": gate.Where("PRODUCTION_TRAFFIC_SHIFT", 5)})
+        assert story.gate.judge(stages | {"unmeasured": stages["web"]}) == {}
         story.now += 5
     assert [len(questions) for questions in story.asked] == [2, 2]
 
