@@ -109,7 +109,8 @@ def judge(
         return Verdict.FAILED, _GONE
     if ours is None:
         return _judge_deployment(deployment_id, state, memory)
-    if ours.status not in {"PENDING", "IN_PROGRESS"}:
+    if ours.status not in {"PENDING", "IN_PROGRESS"} or ours.strategy.is_staged:
+        # How `deployments[]` looks while traffic shifts is not documented; the service deployment tells its own end.
         return None
     said = _judge_deployment(deployment_id, state, memory)
     # Their end is the service deployment's to tell.

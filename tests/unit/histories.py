@@ -23,8 +23,9 @@ import botocore.session
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.validate import ParamValidator
 
-from orchestrator.ecs import launch, rollout, services
+from orchestrator.ecs import launch, rollout, services, strategy
 from orchestrator.ecs.followed import Terms
+from orchestrator.ecs.strategy import ROLLING, Strategy
 from orchestrator.model import Cause, Rollout, TaskFailure, Verdict
 
 CLUSTER, WEB = "main", "web"
@@ -34,6 +35,8 @@ ALARM = "ECS deployment failed: alarm detected."
 BREAKER_TRIPPED = "Service deployment rolled back because the circuit breaker threshold was exceeded."
 ALARM_TRIPPED = "Service deployment rolled back because of a CloudWatch alarm."
 ASKED = "Service deployment rolled back because StopServiceDeployment was called."
+# AWS publishes no text for these.
+HOOK_FAILED = "Service deployment rolled back because a lifecycle hook failed."
 READS = (
     "DescribeServices",
     "ListServiceDeployments",
@@ -41,6 +44,8 @@ READS = (
     "DescribeServiceRevisions",
 )
 MODEL = botocore.session.get_session().get_service_model("ecs")
+# The model's documentation of `lifecycleStage` has this one, its enumeration lacks it.
+_DOCUMENTED = {"ServiceDeploymentLifecycleStage": ("PRE_PRODUCTION_TRAFFIC_SHIFT",)}
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _UNDER_WAY = frozenset(
     {"PENDING", "IN_PROGRESS", "STOP_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS"}
@@ -62,7 +67,8 @@ def _check_enumerations(value: Any, shape: Any, name: str) -> None:
         for item in value:
             _check_enumerations(item, shape.member, name)
     elif allowed := getattr(shape, "enum", None):
-        assert value in allowed, f"{name}: {value!r} is none of {allowed}"
+        known = {*allowed, *_DOCUMENTED.get(shape.name, ())}
+        assert value in known, f"{name}: {value!r} is none of {allowed}"
 
 
 class World:
@@ -91,6 +97,7 @@ class World:
             rolls_back_in_s,
         )
         self.rolls_back = breaker_rolls_back
+        self.load_balancers: list[dict[str, Any]] = []
         self.now_s = 0.0
         self.ours = ""
         self.rollback_id = ""
@@ -183,10 +190,19 @@ class World:
 
     # --- what ECS does when it is asked
 
-    def update(self, definition: str, *, desired: int | None = None, force: bool = False) -> None:
+    def update(
+        self,
+        definition: str,
+        *,
+        desired: int | None = None,
+        force: bool = False,
+        configuration: dict[str, Any] | None = None,
+    ) -> None:
         """UpdateService: a new deployment, unless nothing asks for one."""
         if desired is not None:
             self.shown["desired"] = desired
+        if configuration is not None:
+            self.shown["configuration"] = configuration
         if force or self.primary["taskDefinition"] != definition:
             self._deploy(definition)
         self.keep()
@@ -237,6 +253,11 @@ class World:
                 "failures": 0,
                 "breaker": "MONITORING",
                 "alarms": "MONITORING",
+                "configuration": self.shown["configuration"],
+                "stage": "",
+                "percent": None,
+                "hooks": [],
+                "updated": self.time(),
             },
         )
         return deployment_id
@@ -291,6 +312,25 @@ class World:
             self.shown["deployments"] = [item for item in self.shown["deployments"] if item["id"] == wanted]
         self.say(f"(deployment {wanted}) deployment completed.")
         self.say("has reached a steady state.")
+
+    def enter(self, stage: str, percent: float | None) -> None:
+        """A stage of a staged rollout."""
+        found = self.service_deployment()
+        if found["status"] == "PENDING":
+            found["status"] = "IN_PROGRESS"
+        found |= {"stage": stage, "percent": percent, "updated": self.time()}
+
+    def pause(self, minutes: float, action: str) -> None:
+        hooks = self.service_deployment()["hooks"]
+        hooks.append(
+            {
+                "hookId": f"ecs-pause-{len(hooks) + 1}",
+                "targetType": "PAUSE",
+                "status": "AWAITING_ACTION",
+                "expiresAt": self.time(self.now_s + 60 * minutes),
+                "timeoutAction": action,
+            }
+        )
 
     def fail_tasks(self, count: int) -> None:
         self.service_deployment()["failures"] = count
@@ -366,7 +406,7 @@ class World:
             "deploymentConfiguration": shown["configuration"],
             "deployments": deployments,
             "events": shown["events"][:100],
-            "loadBalancers": [],
+            "loadBalancers": self.load_balancers,
         }
 
     def is_missing(self, operation: str) -> bool:
@@ -399,12 +439,19 @@ class World:
                     "requestedTaskCount": shown["desired"],
                     "runningTaskCount": item["running"],
                     "pendingTaskCount": item["pending"],
+                    **(
+                        {}
+                        if item["percent"] is None
+                        else {"requestedProductionTrafficWeight": item["percent"]}
+                    ),
                 },
-                "deploymentCircuitBreaker": {
-                    "status": item["breaker"],
-                    "failureCount": item["failures"],
-                    "threshold": 3,
-                },
+                "deploymentConfiguration": item["configuration"],
+                "updatedAt": item["updated"],
+                "lifecycleHookDetails": item["hooks"],
+                **({"lifecycleStage": item["stage"]} if item["stage"] else {}),
+                "deploymentCircuitBreaker": {"status": "DISABLED"}
+                if item["stage"]
+                else {"status": item["breaker"], "failureCount": item["failures"], "threshold": 3},
                 "alarms": {"status": item["alarms"], "alarmNames": [], "triggeredAlarmNames": []},
                 **{
                     name: item[name]
@@ -479,6 +526,7 @@ class Ecs:
             request["taskDefinition"],
             desired=request.get("desiredCount"),
             force=request.get("forceNewDeployment", False),
+            configuration=request.get("deploymentConfiguration"),
         )
         world.ours = world.primary["id"]
         return self._answer("UpdateService", {"service": world.service_json("UpdateService")})
@@ -541,6 +589,8 @@ class History:
     timeout_s: float = 600.0
     fail_fast: bool = True
     diagnoses: tuple[tuple[float, TaskFailure], ...] = ()
+    strategy: Strategy = ROLLING
+    judge: Callable[[Any], dict[str, str]] | None = None
     told_by: float = 0.0
     """At which second the verdict has to be there at the latest; 0 for no matter."""
 
@@ -606,16 +656,27 @@ def replay(history: History, *, jitter: float = 1.0) -> Replay:
         else:
             world.planned.append((at, action))
     if history.attaches:
-        world.update(f"{DEFINITION}{WEB}:{history.definition}", force=history.force)
+        world.update(
+            f"{DEFINITION}{WEB}:{history.definition}",
+            force=history.force,
+            configuration=strategy.configuration(history.strategy, world.shown["configuration"]),
+        )
         world.ours = world.primary["id"]
         ecs.advance(0.0)
         before = services.describe(ecs, CLUSTER, WEB)
         started = launch.attach(before, cluster=CLUSTER, service=WEB, has_fallback=history.has_fallback)
     else:
         ecs.advance(0.0)
-        started = begin(ecs, WEB, history.definition, force=history.force, has_fallback=history.has_fallback)
+        started = begin(
+            ecs,
+            WEB,
+            history.definition,
+            force=history.force,
+            has_fallback=history.has_fallback,
+            wanted=history.strategy,
+        )
     events: list[Any] = []
-    watch = rollout.Watch(ecs, events.append, clock=time.clock())
+    watch = rollout.Watch(ecs, events.append, clock=time.clock(), judge=history.judge)
     found = sorted(history.diagnoses, key=lambda item: item[0])
 
     def diagnose() -> tuple[TaskFailure, ...]:
@@ -856,6 +917,27 @@ def lags(seconds: float, *operations: str) -> Action:
 
     def action(world: World) -> None:
         world.lags |= dict.fromkeys(operations or READS, seconds)
+
+    return action
+
+
+def enters(stage: str, percent: float | None = 0.0) -> Action:
+    """A staged rollout comes to a stage, with so much of the traffic on the new tasks."""
+    return lambda world: world.enter(stage, percent)
+
+
+def pauses(minutes: float = 60.0, action: str = "ROLLBACK") -> Action:
+    """ECS waits at the stage for somebody."""
+    return lambda world: world.pause(minutes, action)
+
+
+def pause_ends(status: str = "SUCCEEDED", *, is_kept: bool = True) -> Action:
+    """Somebody continued, or nobody came (TIMED_OUT)."""
+
+    def action(world: World) -> None:
+        world.service_deployment()["hooks"][-1]["status"] = status
+        if not is_kept:
+            world.service_deployment()["hooks"].pop()
 
     return action
 
