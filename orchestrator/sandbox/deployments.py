@@ -67,13 +67,30 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Revision:
-    """A service revision: what a deployment deploys. `settings` are the service's own fields at that time."""
+    """A service revision: what a deployment deploys. `settings` are the service's own fields at that time. `is_swapped` says that its
+    tasks belong to the alternate target groups.
+    """
 
     arn: str
     task_definition: str
     created_at: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[Mapping[str, str], ...] = ()
+    is_swapped: bool = False
+
+    @property
+    def resolved_load_balancers(self) -> list[dict[str, str]]:
+        """Of `resolvedConfiguration`: which target group is this revision's, and which rule sends production traffic to it."""
+        found = []
+        for balancer in self.settings.get("loadBalancers") or ():
+            advanced = balancer.get("advancedConfiguration") or {}
+            group = (
+                advanced.get("alternateTargetGroupArn") if self.is_swapped else balancer.get("targetGroupArn")
+            )
+            rule = advanced.get("productionListenerRule")
+            if group:
+                found.append({"targetGroupArn": group} | ({"productionListenerRule": rule} if rule else {}))
+        return found
 
     @property
     def number(self) -> int:

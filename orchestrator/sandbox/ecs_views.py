@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.sandbox import one_off
+from orchestrator.sandbox import one_off, staged
 from orchestrator.sandbox.clock import timestamp
 from orchestrator.sandbox.tasks import SIGTERM_EXIT_CODE
 
@@ -167,6 +167,7 @@ def service_revision(backend: SandboxEcsBackend, key: str, revision: Revision) -
             "taskDefinition": revision.task_definition,
             "platformFamily": _platform_family(settings),
             "containerImages": list(revision.images),
+            "resolvedConfiguration": {"loadBalancers": revision.resolved_load_balancers},
             "guardDutyEnabled": False,
             "createdAt": timestamp(revision.created_at),
         }
@@ -255,7 +256,7 @@ def _task_health(definition: Any, life: Any, now: float) -> str:
 
 
 def _desired(one: Deployment, rollouts: ServiceRollouts, now: float) -> int:
-    return rollouts.desired_count if rollouts.is_kept(one) else len(one.active(now))
+    return rollouts.desired_count if staged.is_kept(rollouts, one) else len(one.active(now))
 
 
 def _counts(

@@ -19,7 +19,8 @@ begins with RECONCILE_SERVICE: the last completed revision gets all traffic back
 
 Simplified: a task is healthy a quarter of a task's start time after RUNNING (AWS: 40 s, or its health checks); the rollback
 deployment of a ROLLING one starts fresh tasks; an old deployment's tasks that die are not replaced, but blue's are; alarms are
-watched for five task starts after a ROLLING deployment is healthy (AWS: a time computed from the alarms).
+watched for five task starts after a ROLLING deployment is healthy (AWS: a time computed from the alarms). Which target group is
+a revision's is told (resolvedConfiguration), but all tasks register with the first one, and no traffic flows.
 Invented, because the documentation is silent: a superseded service deployment ends STOPPED; without a deployment to roll
 back to, a wanted rollback ends ROLLBACK_FAILED; the wording of `statusReason` but for the breaker's; what RECONCILE_SERVICE does
 with the traffic; the stages shown while going back. Event texts are close to AWS's, not equal.
@@ -30,16 +31,17 @@ from __future__ import annotations
 import math
 import secrets
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.sandbox import strategies
+from orchestrator.sandbox import staged, strategies
 from orchestrator.sandbox.deployments import Deployment, Event, ServiceDeployment, new_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orchestrator.sandbox.deployments import Configuration, Revision
-    from orchestrator.sandbox.strategies import Hook, Stages, Step
+    from orchestrator.sandbox.strategies import Hook
     from orchestrator.sandbox.tasks import TaskLife, Timing
 
 _EVENTS_KEPT = 100
@@ -98,15 +100,6 @@ class ServiceRollouts:
             yield service_deployment.target
             yield from service_deployment.sources
 
-    def is_kept(self, deployment: Deployment) -> bool:
-        """Whether it is to have the desired number of tasks now."""
-        stages = self.current.stages
-        if stages is None or self.current.is_over:
-            return deployment is self.primary
-        if deployment is self.primary:
-            return stages.goes_back or stages.stage not in ("", "RECONCILE_SERVICE", "PRE_SCALE_UP")
-        return deployment is self._blue and stages.stage != "CLEAN_UP"
-
     def is_drained(self) -> bool:
         return self.draining and not any(deployment.tasks for deployment in self.deployments)
 
@@ -120,6 +113,10 @@ class ServiceRollouts:
                 "STOPPED", now, "Service deployment stopped: a newer service deployment replaced it."
             )
         staged = configuration.strategy in strategies.STAGED
+        before = next((d.revision for d in self.deployments if d.rollout_state == "COMPLETED"), None)
+        if before is not None:
+            # With each staged deployment the target groups change places.
+            revision = replace(revision, is_swapped=before.is_swapped is not staged)
         serving = sum(bool(d.tasks) or d.status == "PRIMARY" for d in self.deployments)
         plan = strategies.steps(raw, brief_s=self._timing.pending_s, reconciles=serving > 1) if staged else ()
         self.service_deployments.appendleft(
@@ -136,8 +133,8 @@ class ServiceRollouts:
             )
         )
         self._make_primary(revision, now, "ECS deployment {id} in progress.", revision.number)
-        if self._blue is not None:
-            self.current.blue_arn = self._blue.revision.arn
+        if self.blue is not None:
+            self.current.blue_arn = self.blue.revision.arn
         self._time = now
         self._schedule(now)
 
@@ -171,7 +168,7 @@ class ServiceRollouts:
         if not self.current.is_over:
             self.current.finish("STOPPED", now, "The service was deleted.")
         for deployment in self.deployments:
-            self._stop_tasks(deployment, deployment.active(now), now)
+            self.stop_tasks(deployment, deployment.active(now), now)
 
     def advance(self, now: float) -> None:
         """Brings the service to `now`, through every moment in between at which something happens."""
@@ -230,7 +227,7 @@ class ServiceRollouts:
     def _say_why(self, deployment: Deployment, task: TaskLife, at: float) -> None:
         if task.ending is not None and task.ending.event and task.task_id not in deployment.explained:
             deployment.explained.add(task.task_id)
-            self._say(at, task.ending.event.replace("{task}", task.task_id))
+            self.say(at, task.ending.event.replace("{task}", task.task_id))
 
     def _note_healthy(self, deployment: Deployment) -> None:
         deployment.failures_in_a_row = 0
@@ -257,7 +254,7 @@ class ServiceRollouts:
     def _back_off(self, deployment: Deployment, at: float) -> None:
         beyond = deployment.failures_in_a_row - _IMPAIRED_AFTER
         if beyond == 0:
-            self._say(
+            self.say(
                 at,
                 "is unable to consistently start tasks successfully. For more information, see the Troubleshooting"
                 " section of the Amazon ECS Developer Guide.",
@@ -269,7 +266,7 @@ class ServiceRollouts:
     def _break_circuit(self, deployment: Deployment, at: float) -> None:
         deployment.rollout_state, deployment.reason = "FAILED", _BREAKER_REASON
         deployment.updated_at = at
-        self._say(at, f"(deployment {deployment.deployment_id}) deployment failed: tasks failed to start.")
+        self.say(at, f"(deployment {deployment.deployment_id}) deployment failed: tasks failed to start.")
         current = self.current
         current.triggered = current.triggered or current.rollback_started_at is None
         if current.rollback_started_at is not None:
@@ -278,9 +275,9 @@ class ServiceRollouts:
             )
             return
         what = "the circuit breaker threshold was exceeded"
-        self._fail(at, what, rolls_back=current.configuration.breaker_rolls_back)
+        self.fail(at, what, rolls_back=current.configuration.breaker_rolls_back)
 
-    def _fail(self, at: float, what: str, *, rolls_back: bool) -> None:
+    def fail(self, at: float, what: str, *, rolls_back: bool) -> None:
         """https://github.com/hashicorp/terraform-provider-aws, service_test.go, has the words for the breaker with rollback."""
         if not rolls_back:
             self.current.finish("STOPPED", at, f"Service deployment failed because {what}.")
@@ -313,13 +310,13 @@ class ServiceRollouts:
         primary, current = self.primary, self.current
         current.triggered_alarms = tripped
         primary.rollout_state, primary.reason, primary.updated_at = "FAILED", _ALARM_REASON, at
-        self._say(at, f"(deployment {primary.deployment_id}) deployment failed: alarm detected.")
+        self.say(at, f"(deployment {primary.deployment_id}) deployment failed: alarm detected.")
         what = f"of CloudWatch alarms in ALARM: {', '.join(tripped)}"
-        self._fail(at, what, rolls_back=current.configuration.alarms_roll_back)
+        self.fail(at, what, rolls_back=current.configuration.alarms_roll_back)
 
     def _roll_back(self, at: float) -> None:
         failed, current = self.primary, self.current
-        blue = self._blue if current.stages is not None else None
+        blue = self.blue if current.stages is not None else None
         good = blue or next((d for d in reversed(self._completed) if d is not failed), None)
         if good is None:
             failed.rollout_state = "FAILED"
@@ -330,7 +327,7 @@ class ServiceRollouts:
             return
         if failed.rollout_state != "FAILED":
             failed.rollout_state, failed.reason = "FAILED", "ECS deployment stopped by StopServiceDeployment."
-        self._say(at, f"rolling back to deployment {good.deployment_id}.")
+        self.say(at, f"rolling back to deployment {good.deployment_id}.")
         if current.stages is not None and blue is not None:
             self._put_first(blue, at)
             is_whole = len(blue.active(at)) >= self.desired_count
@@ -368,81 +365,26 @@ class ServiceRollouts:
             "ROLLBACK_REQUESTED",
             "ROLLBACK_IN_PROGRESS",
         ):
-            self._pass_stages(stages, at)
+            staged.pass_stages(self, stages, at)
         else:
-            self._scale_in(self.primary, at)
+            self.scale_in(self.primary, at)
             self._stop_replaced(at)
             self._start_missing(at)
             self._complete(at)
         self._drop_replaced(at)
 
-    # --- the staged strategies
-
     @property
-    def _blue(self) -> Deployment | None:
+    def blue(self) -> Deployment | None:
         """Behind PRIMARY, what was completed last and still runs."""
         return next((d for d in self.deployments[1:] if d.rollout_state == "COMPLETED"), None)
 
-    def _pass_stages(self, stages: Stages, at: float) -> None:
-        if stages.stage == "":
-            stages.enter(at)
-        overdue = stages.expire(at)
-        if overdue is not None or stages.is_overdue(at):
-            stage = overdue.stage if overdue is not None else stages.stage
-            what = (
-                f"{stage} lifecycle hook(s) failed: timed out" if overdue else f"the stage {stage} timed out"
-            )
-            self._fail(at, what, rolls_back=True)
-        while self.current.stages is stages and not self.current.is_over:
-            step = stages.step
-            if step is None:
-                self._complete_staged(at)
-                return
-            self._keep_counts(step, at)
-            if self.current.status == "ROLLBACK_REQUESTED" or not stages.may_leave(at):
-                return
-            if not self._is_stage_done(step, at):
-                return
-            stages.enter(at)
-            self.current.updated_at = at
-
-    def _keep_counts(self, step: Step, at: float) -> None:
-        """Starts and stops tasks as the stage wants it; blue keeps its number until it is cleaned up."""
-        blue = self._blue
-        cleans = step.stage == "CLEAN_UP"
-        reconciles = step.stage == "RECONCILE_SERVICE"
-        for other in self.deployments[1:]:
-            if cleans or (reconciles and blue is not None and other is not blue):
-                self._stop_tasks(other, other.active(at), at)
-        for deployment in filter(self.is_kept, list(self.deployments)):
-            self._scale_in(deployment, at)
-            missing = self.desired_count - len(deployment.active(at))
-            if missing > 0 and deployment.rollout_state != "FAILED" and at >= deployment.next_launch_at:
-                self._start(deployment, missing, at)
-
-    def _is_stage_done(self, step: Step, at: float) -> bool:
-        if step.stage == "SCALE_UP":
-            active = len(self.primary.active(at))
-            return active == self.primary.healthy_count(at) == self.desired_count
-        if step.stage == "CLEAN_UP":
-            return not any(deployment.tasks for deployment in self.deployments[1:])
-        if step.stage == "RECONCILE_SERVICE" and (blue := self._blue) is not None:
-            return not any(d.tasks for d in self.deployments[1:] if d is not blue)
-        return True
-
-    def _complete_staged(self, at: float) -> None:
-        primary, stages = self.primary, self.current.stages
-        if stages is not None and not stages.goes_back:
-            primary.rollout_state, primary.reason = (
-                "COMPLETED",
-                f"ECS deployment {primary.deployment_id} completed.",
-            )
-            self._completed.append(primary)
-            self._say(at, f"(deployment {primary.deployment_id}) deployment completed.")
-        primary.updated_at = at
-        self._say(at, "has reached a steady state.")
-        back = stages is not None and stages.goes_back
-        self.current.finish("ROLLBACK_SUCCESSFUL" if back else "SUCCESSFUL", at, "")
+    def complete(self, at: float) -> None:
+        """PRIMARY is what was wanted."""
+        primary = self.primary
+        primary.rollout_state, primary.updated_at = "COMPLETED", at
+        primary.reason = f"ECS deployment {primary.deployment_id} completed."
+        self._completed.append(primary)
+        self.say(at, f"(deployment {primary.deployment_id}) deployment completed.")
 
     # --- scheduling
 
@@ -468,21 +410,21 @@ class ServiceRollouts:
         missing = self.desired_count - len(self.primary.active(at))
         if min(room, missing) <= 0:
             return
-        self._start(self.primary, min(room, missing), at)
+        self.start(self.primary, min(room, missing), at)
 
-    def _start(self, deployment: Deployment, count: int, at: float) -> None:
+    def start(self, deployment: Deployment, count: int, at: float) -> None:
         started = [self._launch(deployment, at) for _ in range(count)]
         deployment.tasks.extend(started)
         deployment.updated_at = at
         if placed := [task for task in started if not task.fate.is_unplaced]:
-            self._say(at, f"has started {len(placed)} tasks: {_listed(placed)}.")
+            self.say(at, f"has started {len(placed)} tasks: {_listed(placed)}.")
 
-    def _scale_in(self, deployment: Deployment, at: float) -> None:
+    def scale_in(self, deployment: Deployment, at: float) -> None:
         active = deployment.active(at)
         surplus = len(active) - self.desired_count
         if surplus > 0:
             waiting_first = sorted(active, key=lambda task: task.is_healthy(at))
-            self._stop_tasks(deployment, waiting_first[:surplus], at)
+            self.stop_tasks(deployment, waiting_first[:surplus], at)
 
     def _stop_replaced(self, at: float) -> None:
         """Stops old tasks that new healthy ones replace, or that stand in their way, as the percentages allow."""
@@ -492,7 +434,7 @@ class ServiceRollouts:
         old = [(d, task) for d in self.deployments[1:] for task in d.active(at)]
         for deployment, task in old:
             if deployment.rollout_state != "COMPLETED" and not task.is_healthy(at):
-                self._stop_tasks(deployment, [task], at)
+                self.stop_tasks(deployment, [task], at)
         old = [(d, task) for d, task in old if task.is_active(at)]
         healthy = sum(d.healthy_count(at) for d in self.deployments)
         may_stop = max(0, healthy - configuration.least_healthy(self.desired_count))
@@ -502,15 +444,15 @@ class ServiceRollouts:
         room = configuration.most_tasks(self.desired_count) - len(self.primary.active(at)) - len(old)
         in_the_way = max(0, missing - max(0, room))
         for deployment, task in old[: min(may_stop, max(replaced, in_the_way))]:
-            self._stop_tasks(deployment, [task], at)
+            self.stop_tasks(deployment, [task], at)
 
-    def _stop_tasks(self, deployment: Deployment, tasks: list[TaskLife], at: float) -> None:
+    def stop_tasks(self, deployment: Deployment, tasks: list[TaskLife], at: float) -> None:
         for task in tasks:
             reason = f"Scaling activity initiated by (deployment {self.primary.deployment_id})"
             task.stop(at, stop_code="ServiceSchedulerInitiated", reason=reason)
         if tasks:
             deployment.updated_at = at
-            self._say(at, f"has stopped {len(tasks)} running tasks: {_listed(tasks)}.")
+            self.say(at, f"has stopped {len(tasks)} running tasks: {_listed(tasks)}.")
 
     def _complete(self, at: float) -> None:
         primary = self.primary
@@ -525,11 +467,8 @@ class ServiceRollouts:
             self.current.baking_since = self.current.baking_since or at
             if at < self.current.baking_since + self._alarm_bake_s:
                 return
-        primary.rollout_state, primary.updated_at = "COMPLETED", at
-        primary.reason = f"ECS deployment {primary.deployment_id} completed."
-        self._completed.append(primary)
-        self._say(at, f"(deployment {primary.deployment_id}) deployment completed.")
-        self._say(at, "has reached a steady state.")
+        self.complete(at)
+        self.say(at, "has reached a steady state.")
         if self.current.rollback_started_at is None:
             self.current.finish("SUCCESSFUL", at, "")
         else:
@@ -539,14 +478,14 @@ class ServiceRollouts:
         """A replaced deployment leaves the list when its last task is gone, but not in the moment it is replaced, nor while the
         traffic may be shifted back to it.
         """
-        blue = self._blue if self.current.stages is not None and not self.current.is_over else None
+        blue = self.blue if self.current.stages is not None and not self.current.is_over else None
         self.deployments = [
             d
             for d in self.deployments
             if d is blue or d.replaced_at is None or d.tasks or at < d.replaced_at + self._timing.stop_s
         ]
 
-    def _say(self, at: float, text: str) -> None:
+    def say(self, at: float, text: str) -> None:
         message = f"(service {self.name}) {text}"
         if not (self.events and self.events[0].message == message):
             self.events.appendleft(Event(secrets.token_hex(16), at, message))
