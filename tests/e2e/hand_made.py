@@ -1,13 +1,19 @@
-"""A service that this file makes by hand, with a root module that only tells of it: what Terraform does then takes a second.
+"""Root modules that only tell of services, which this file made by hand (`make`) or the real modules did (`tell`): what Terraform
+does then takes a second, where a plan with the AWS provider takes five of CPU time.
 
 For tests of what comes after Terraform; that Terraform's modules make such a service is held by test_apply.py and others.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from tests.e2e.conftest import Project
 
 ACCOUNT, REGION, CLUSTER = "111111111111", "eu-central-1", "demo-dev"
@@ -52,21 +58,56 @@ SERVICE = """
         skeleton_arn       = "{skeleton_arn}"
         task_family        = "{family}"
         log_group          = "/ecs/{cluster}/{name}"
-        execution_role_arn = "{role}"
-        task_role_arn      = "{role}"
+        execution_role_arn = "{execution_role}"
+        task_role_arn      = "{task_role}"
         desired_count      = 1
       }}
 """
 
 
-def make(project: Project, *names: str) -> None:
-    """Services of `dev` with these names, on their skeletons and without a task, and a root module that tells of them."""
-    project.client("ecs").create_cluster(clusterName=CLUSTER)
-    told = "".join(_make(project, name) for name in names)
-    root = project.path / "terraform/envs/dev"
+TOLD = """
+terraform {{
+  backend "s3" {{
+    key          = "{env}/told.tfstate"
+    use_lockfile = true
+  }}
+}}
+output "orch" {{
+  value = jsondecode({outputs})
+}}
+"""
+
+
+def tell(project: Project, env: str, account_id: str = ACCOUNT) -> None:
+    """Puts in place of the environment's root module, which is applied, one that only has its output, in a state of its own. What
+    the real modules made goes on as it is.
+    """
+    state = project.client("s3", account_id).get_object(
+        Bucket=f"orch-state-{account_id}-{REGION}", Key=f"{env}/terraform.tfstate"
+    )
+    outputs = json.dumps(json.loads(state["Body"].read())["outputs"]["orch"]["value"])
+    root = _emptied(project, env)
+    (root / "main.tf").write_text(TOLD.format(env=env, outputs=json.dumps(outputs)))
+    project.commit(f"A root module that only tells of {env}")
+
+
+def _emptied(project: Project, env: str) -> Path:
+    root = project.path / "terraform/envs" / env
     for file in (*root.glob("*.tf*"), root / ".terraform.lock.hcl"):
         file.unlink(missing_ok=True)
-    (root / "main.tf").write_text(ROOT.format(account=ACCOUNT, region=REGION, services=told))
+    shutil.rmtree(root / ".terraform", ignore_errors=True)
+    return root
+
+
+def make(project: Project, *names: str, secrets: Mapping[str, str] | None = None) -> None:
+    """Services of `dev` with these names, on their skeletons and without a task, and a root module that tells of them. `secrets`
+    are those of each service: name → ARN.
+    """
+    project.client("ecs").create_cluster(clusterName=CLUSTER)
+    told = "".join(_make(project, name, secrets or {}) for name in names)
+    (_emptied(project, "dev") / "main.tf").write_text(
+        ROOT.format(account=ACCOUNT, region=REGION, services=told)
+    )
     orch_toml = (project.path / "orch.toml").read_text()
     for name in names:
         if f"[services.{name}]" not in orch_toml:
@@ -77,23 +118,29 @@ def make(project: Project, *names: str) -> None:
     project.orch("plan", "--env", "dev", "--sandbox")
 
 
-def _make(project: Project, name: str) -> str:
+def _make(project: Project, name: str, secrets: Mapping[str, str] | None = None) -> str:
     ecs, family = project.client("ecs"), f"{CLUSTER}-{name}"
     repository = project.client("ecr").create_repository(
         repositoryName=f"{CLUSTER}/{name}", imageTagMutability="IMMUTABLE"
     )["repository"]["repositoryUri"]
     project.client("logs").create_log_group(logGroupName=f"/ecs/{CLUSTER}/{name}")
-    role = _role(project, name)
+    # One of the default VPC, which every account has.
+    subnet = project.client("ec2").describe_subnets()["Subnets"][0]
+    execution_role, task_role = _role(project, f"{name}-execution"), _role(project, f"{name}-task")
     skeleton = ecs.register_task_definition(
         family=family,
-        executionRoleArn=role,
-        taskRoleArn=role,
+        requiresCompatibilities=["FARGATE"],
+        networkMode="awsvpc",
+        cpu="256",
+        memory="512",
+        executionRoleArn=execution_role,
+        taskRoleArn=task_role,
         containerDefinitions=[
             {
                 "name": name,
                 "image": f"{repository}:skeleton",
-                "memory": 128,
                 "essential": True,
+                "secrets": [{"name": key, "valueFrom": arn} for key, arn in (secrets or {}).items()],
                 "logConfiguration": {
                     "logDriver": "awslogs",
                     "options": {
@@ -111,6 +158,7 @@ def _make(project: Project, name: str) -> str:
         taskDefinition=skeleton,
         desiredCount=0,
         deploymentConfiguration=BREAKER,
+        networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet["SubnetId"]]}},
     )
     return SERVICE.format(
         name=name,
@@ -118,7 +166,8 @@ def _make(project: Project, name: str) -> str:
         cluster=CLUSTER,
         skeleton_arn=skeleton,
         family=family,
-        role=role,
+        execution_role=execution_role,
+        task_role=task_role,
     )
 
 

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from tests.contract.github_fake import TOKEN, GitHub, Issue
-from tests.e2e.conftest import Project, git
+from tests.e2e import hand_made
+from tests.e2e.conftest import TIMEOUT_S, Project, git
 
 ISSUER = "token.actions.githubusercontent.com"
 ACCOUNTS = {"staging": "222222222222", "prod": "333333333333"}
@@ -115,10 +116,18 @@ def test_sigterm_in_the_middle_of_an_apply_leaves_nothing_behind(project: Projec
     assert list(project.path.rglob("*.tfvars.json")) == []
 
 
+@pytest.fixture(scope="module")
+def applied(project: Project) -> dict[str, str]:
+    """What the applies of staging and prod printed, by environment. They ran side by side: the AWS provider waits a lot."""
+    started = {env: project.start(*apply(env)) for env in ACCOUNTS}
+    said = {env: process.communicate(timeout=TIMEOUT_S) for env, process in started.items()}
+    assert {env: process.returncode for env, process in started.items()} == dict.fromkeys(ACCOUNTS, 0), said
+    return {env: out for env, (out, _err) in said.items()}
+
+
 @pytest.mark.parametrize("env", ["staging", "prod"])
-def test_each_environment_applies_in_its_own_account(project: Project, env):
-    done = project.orch(*apply(env))
-    assert f"{env} · hello: SUCCEEDED" in done.stdout
+def test_each_environment_applies_in_its_own_account(project: Project, applied, env):
+    assert f"{env} · hello: SUCCEEDED" in applied[env]
     service = project.client("ecs", ACCOUNTS[env]).describe_services(
         cluster=f"demo-{env}", services=["hello"]
     )["services"][0]
@@ -130,13 +139,7 @@ def test_each_environment_applies_in_its_own_account(project: Project, env):
         assert not [arn for arn in clusters if arn.endswith(f"demo-{env}")]
 
 
-@pytest.mark.parametrize("env", ["staging", "prod"])
-def test_a_plan_right_after_is_empty(project: Project, env):
-    done = project.orch("plan", "--env", env, "--sandbox", "--detailed-exitcode")
-    assert done.stdout == f"Plan for {env}: no changes\n"
-
-
-def test_all_environments_are_planned_side_by_side(project: Project):
+def test_right_after_all_environments_are_planned_side_by_side(project: Project, applied):
     done = project.orch("plan", "--all", "--sandbox", "--detailed-exitcode", code=2)
     assert re.search(r"^Plan for dev: \d+ to create", done.stdout, flags=re.MULTILINE)
     assert "Plan for staging: no changes" in done.stdout
@@ -144,21 +147,6 @@ def test_all_environments_are_planned_side_by_side(project: Project):
     order = re.findall(r"^Plan for (\w+):", done.stdout, flags=re.MULTILINE)
     assert order == ["dev", "staging", "prod"]
     assert "▸ prod: terraform plan" in done.stderr
-
-
-def test_one_environment_that_fails_hides_no_other(project: Project):
-    project.commit("As it stands")
-    broken = project.path / "terraform/envs/prod/broken.tf"
-    broken.write_text('resource "aws_no_such_thing" "x" {}\n')
-    file = project.path / "terraform/envs/staging/terraform.tfvars"
-    file.write_text(file.read_text() + "\n")
-    done = project.orch("plan", "--all", "--changed", "HEAD", "--sandbox", code=1)
-    broken.unlink()
-    assert "Plan for staging: no changes" in done.stdout
-    assert "chosen for: root module terraform/envs/staging" in done.stdout
-    assert "No plan for prod: terraform plan failed" in done.stdout
-    assert "aws_no_such_thing" in done.stdout
-    assert "dev" not in done.stdout.replace("deviat", "")
 
 
 def test_ctrl_c_ends_every_plan_and_leaves_no_lock(project: Project):
@@ -212,6 +200,61 @@ def actions(github: GitHub, folder, *, fork: bool = False) -> dict[str, str]:
     }
 
 
+def drift_issues(github: GitHub) -> list[Issue]:
+    return [issue for issue in github.issues.values() if not issue.is_pull_request]
+
+
+def test_drift_is_told_apart_from_what_the_checkout_changes_and_has_its_own_exit_code(
+    project: Project, github, tmp_path
+):
+    environ = actions(github, tmp_path)
+    drift = ("drift", "--env", "staging", "--sandbox", "--issue")
+    logs = project.client("logs", ACCOUNTS["staging"])
+    names = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    (name,) = [name for name in names if "hello" in name]
+    before = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
+    logs.put_retention_policy(logGroupName=name, retentionInDays=3653)
+    project.orch(*drift, code=2, **environ)
+    done = project.orch(*drift, code=2, **environ)
+    assert done.stdout.splitlines()[0] == "Drift of staging: 1 changed outside Terraform"
+    assert "aws_cloudwatch_log_group" in done.stdout
+    assert "the next apply reverts it" in done.stdout
+    assert f"retention_in_days: {before} → 3653" in done.stdout
+    (issue,) = drift_issues(github)
+    assert (issue.title, issue.state) == ("staging was changed outside Terraform", "open")
+    assert f"retention_in_days: {before} → 3653" in issue.body
+    project.orch(*apply("staging"))
+    now = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
+    assert now == before
+    assert project.orch(*drift, **environ).stdout == "Drift of staging: none\n"
+    (issue,) = drift_issues(github)
+    assert issue.state == "closed"
+
+
+# --- what is the same for every root module; these only tell of what the real ones made
+
+
+@pytest.fixture(scope="module")
+def told(project: Project, applied) -> None:
+    """Of staging and prod; dev, which is to be made, stays as it is."""
+    for env, account_id in ACCOUNTS.items():
+        hand_made.tell(project, env, account_id)
+
+
+def test_one_environment_that_fails_hides_no_other(project: Project, told):
+    broken = project.path / "terraform/envs/prod/broken.tf"
+    broken.write_text('resource "terraform_no_such_thing" "x" {}\n')
+    file = project.path / "terraform/envs/staging/main.tf"
+    file.write_text(file.read_text() + "\n")
+    done = project.orch("plan", "--all", "--changed", "HEAD", "--sandbox", code=1)
+    broken.unlink()
+    assert "Plan for staging: no changes" in done.stdout
+    assert "chosen for: root module terraform/envs/staging" in done.stdout
+    assert "No plan for prod: terraform plan failed" in done.stdout
+    assert "terraform_no_such_thing" in done.stdout
+    assert "dev" not in done.stdout.replace("deviat", "")
+
+
 def bodies(github: GitHub) -> list[str]:
     return [comment.body for comment in github.comments.values()]
 
@@ -224,7 +267,9 @@ def running_digest(project: Project, env: str) -> str:
     return definition["containerDefinitions"][0]["image"].partition("@sha256:")[2][:8]
 
 
-def test_one_comment_tells_of_all_plans_and_is_edited_by_the_next_run(project: Project, github, tmp_path):
+def test_one_comment_tells_of_all_plans_and_is_edited_by_the_next_run(
+    project: Project, told, github, tmp_path
+):
     environ = actions(github, tmp_path)
     done = project.orch("plan", "--all", "--sandbox", "--comment", **environ)
     assert "GitHub was not told" not in done.stderr
@@ -247,7 +292,7 @@ def test_one_comment_tells_of_all_plans_and_is_edited_by_the_next_run(project: P
     assert "**dev**" in again
 
 
-def test_the_comment_goes_on_living_with_the_apply(project: Project, github, tmp_path):
+def test_the_comment_goes_on_living_with_the_apply(project: Project, told, github, tmp_path):
     project.orch(*apply("staging"), "--comment", **actions(github, tmp_path))
     (body,) = bodies(github)
     (row,) = [line for line in body.splitlines() if "**staging** |" in line]
@@ -255,7 +300,7 @@ def test_the_comment_goes_on_living_with_the_apply(project: Project, github, tmp
     assert "**dev**" in body
 
 
-def test_a_github_that_fails_never_fails_a_plan(project: Project, github, tmp_path):
+def test_a_github_that_fails_never_fails_a_plan(project: Project, told, github, tmp_path):
     environ = actions(github, tmp_path) | {"GITHUB_TOKEN": "ghs_expired"}
     done = project.orch("plan", "--env", "staging", "--sandbox", "--comment", **environ)
     assert "! GitHub was not told: " in done.stderr
@@ -263,46 +308,13 @@ def test_a_github_that_fails_never_fails_a_plan(project: Project, github, tmp_pa
     assert done.stdout == "Plan for staging: no changes\n"
 
 
-def test_a_pull_request_from_a_fork_is_skipped_and_told_why(project: Project, github, tmp_path):
+def test_a_pull_request_from_a_fork_is_skipped_and_told_why(project: Project, told, github, tmp_path):
     before = len(github.calls)
     done = project.orch("plan", "--all", "--sandbox", "--comment", **actions(github, tmp_path, fork=True))
     assert "comes from a fork" in done.stderr
     assert "terraform plan" not in done.stderr
     assert "comes from a fork" in (tmp_path / "summary.md").read_text()
     assert len(github.calls) == before
-
-
-def drift_issues(github: GitHub) -> list[Issue]:
-    return [issue for issue in github.issues.values() if not issue.is_pull_request]
-
-
-def test_drift_is_told_apart_from_what_the_checkout_changes_and_has_its_own_exit_code(
-    project: Project, github, tmp_path
-):
-    environ = actions(github, tmp_path)
-    drift = ("drift", "--env", "staging", "--sandbox", "--issue")
-    logs = project.client("logs", ACCOUNTS["staging"])
-    names = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
-    (name,) = [name for name in names if "hello" in name]
-    before = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
-    assert project.orch(*drift, **environ).stdout == "Drift of staging: none\n"
-    assert drift_issues(github) == []
-    logs.put_retention_policy(logGroupName=name, retentionInDays=3653)
-    project.orch(*drift, code=2, **environ)
-    done = project.orch(*drift, code=2, **environ)
-    assert done.stdout.splitlines()[0] == "Drift of staging: 1 changed outside Terraform"
-    assert "aws_cloudwatch_log_group" in done.stdout
-    assert "the next apply reverts it" in done.stdout
-    assert f"retention_in_days: {before} → 3653" in done.stdout
-    (issue,) = drift_issues(github)
-    assert (issue.title, issue.state) == ("staging was changed outside Terraform", "open")
-    assert f"retention_in_days: {before} → 3653" in issue.body
-    project.orch(*apply("staging"))
-    now = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"]
-    assert now == before
-    project.orch(*drift, **environ)
-    (issue,) = drift_issues(github)
-    assert issue.state == "closed"
 
 
 BAD_SERVICES = """services = {
@@ -314,16 +326,16 @@ BAD_SERVICES = """services = {
 
 
 def refused_plan(project: Project) -> str:
-    """What a plan of staging that Terraform refuses says, as one line."""
-    done = project.orch("plan", "--env", "staging", "--sandbox", code=1)
+    """What a plan of dev that Terraform refuses says, as one line."""
+    done = project.orch("plan", "--env", "dev", "--sandbox", code=1)
     assert "hunter2-canary" not in done.stdout + done.stderr
     assert "AKIAIOSFODNN7EXAMPLE" not in done.stdout + done.stderr
     assert "terraform plan failed in" in done.stderr
     return " ".join(done.stderr.split())
 
 
-def test_bad_input_is_stopped_at_plan_with_what_to_do(project: Project):
-    tfvars = "terraform/envs/staging/terraform.tfvars"
+def test_bad_input_is_stopped_at_plan_with_what_to_do(project: Project, told):
+    tfvars = "terraform/envs/dev/terraform.tfvars"
     project.edit(tfvars, "services = {", BAD_SERVICES)
     # Terraform checks nothing else that mentions the name before the name is right.
     assert (

@@ -236,15 +236,6 @@ def test_each_role_trusts_its_own_kind_of_workflow_run(story):
         }
 
 
-def test_bootstrap_again_plans_nothing(story):
-    done = story.project.orch("bootstrap", *SANDBOX)
-    assert "Plan for account 111111111111: no changes" in done.stderr
-
-
-def test_a_plan_right_after_is_empty(story):
-    assert planned(story.project) == []
-
-
 def test_every_role_of_the_environment_is_bounded(story):
     iam = story.project.client("iam")
     roles = iam.list_roles(PathPrefix="/orch/demo-dev/")["Roles"]
@@ -260,7 +251,7 @@ def test_what_aws_would_refuse_to_delete_stops_a_destroy_before_it_starts(story)
     assert "force_delete_repositories = true" in done.stderr
 
 
-def test_a_second_service_only_adds(story):
+def test_right_after_a_second_service_is_all_that_a_plan_adds(story):
     story.write(more=WORKER)
     changes = planned(story.project)
     assert {action for action, _ in changes} == {"create"}
@@ -419,15 +410,6 @@ def test_what_a_rollout_needs_and_why_it_fails_is_read_with_the_rights_of_the_ro
     project.orch("lock", *SANDBOX, "--reason", "a look at it")
     assert "a look at it" in project.orch("locks", *SANDBOX).stdout
     project.orch("unlock", *SANDBOX)
-
-
-def test_destroy_wants_the_name(story):
-    project = story.project
-    done = project.orch("destroy", *SANDBOX, code=1)
-    assert "Plan for dev: " in done.stderr
-    assert "--confirm dev" in done.stderr
-    assert "nothing was changed" in project.orch("destroy", *SANDBOX, "--confirm", "prod", code=1).stderr
-    assert len(project.client("ecs").list_services(cluster="demo-dev")["serviceArns"]) == 2
 
 
 def test_a_protected_environment_is_not_destroyed_and_keeps_its_data(story):

@@ -304,6 +304,15 @@ def test_status_of_one_asks_ecs_once_for_all_services(story):
     assert changes(made) == set()
 
 
+def test_destroy_wants_the_name(story):
+    done = story.orch("destroy", *SANDBOX, code=1)
+    assert "Plan for dev: " in done.stderr
+    assert "--confirm dev" in done.stderr
+    assert "nothing was changed" in story.orch("destroy", *SANDBOX, "--confirm", "prod", code=1).stderr
+    assert len(story.client("ecs").list_services(cluster=hand_made.CLUSTER)["serviceArns"]) == 2
+    assert rows(story.orch("status", *SANDBOX).stdout).keys() == {("dev", "hello"), ("dev", "worker")}
+
+
 def test_exit_code_tells_what_is_not_as_it_should_be(story):
     story.orch("status", *SANDBOX, "--exit-code")
     ecs = story.client("ecs")

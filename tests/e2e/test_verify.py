@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from tests.e2e import hand_made
 from tests.e2e.conftest import ORCH, TIMEOUT_S, Project, events
 
 DEV = ("--env", "dev", "--sandbox")
@@ -23,14 +24,9 @@ def story(project: Project) -> Project:
     """An environment that was applied once, with a secret."""
     arn = project.client("secretsmanager").create_secret(Name="db", SecretString="hush-hush")["ARN"]
     project.secret = arn
-    project.edit(
-        "terraform/envs/dev/terraform.tfvars",
-        "    container_port = 8080\n",
-        f'    container_port = 8080\n    secrets        = {{ DB = "{arn}:password::" }}\n',
-    )
-    project.commit("A secret")
     never = project.orch("verify", *DEV, code=1)
     assert "has not been applied yet" in never.stderr
+    hand_made.make(project, "hello", secrets={"DB": f"{arn}:password::"})
     project.orch(*APPLY)
     return project
 
