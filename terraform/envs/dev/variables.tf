@@ -101,6 +101,10 @@ variable "load_balancer" {
     ssl_policy          = optional(string)
     access_logs_bucket  = optional(string)
     web_acl_arn         = optional(string)
+    test_listener = optional(object({
+      port                = optional(number)
+      ingress_cidr_blocks = set(string)
+    }))
   })
   default = null
 }
@@ -115,6 +119,7 @@ locals {
     "container_port",
     "cpu",
     "cpu_architecture",
+    "deployment_alarms",
     "desired_count",
     "egress",
     "enable_execute_command",

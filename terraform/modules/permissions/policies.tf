@@ -878,6 +878,9 @@ data "aws_iam_policy_document" "watch" {
       "application-autoscaling:DescribeScalableTargets",
       "cloudwatch:DescribeAlarms",
       "cloudwatch:GetMetricData",
+      "elasticloadbalancing:DescribeListeners",
+      "elasticloadbalancing:DescribeRules",
+      "elasticloadbalancing:DescribeTargetGroups",
       "elasticloadbalancing:DescribeTargetHealth",
       "logs:DescribeLogGroups",
       "secretsmanager:DescribeSecret",
@@ -993,8 +996,11 @@ data "aws_iam_policy_document" "deploy" {
   }
 
   statement {
-    sid       = "EndRollouts"
-    actions   = ["ecs:StopServiceDeployment"]
+    sid = "EndRollouts"
+    actions = [
+      "ecs:ContinueServiceDeployment",
+      "ecs:StopServiceDeployment",
+    ]
     resources = ["arn:${var.partition}:ecs:${var.region}:${var.account_id}:service-deployment/${local.prefix}/*"]
   }
 
