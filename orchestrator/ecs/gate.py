@@ -110,9 +110,17 @@ class Gate:
         return found
 
     def end(self, service: str, *, has_succeeded: bool) -> None:
-        """The deployment is over. Says so where it succeeded before its analyses had come to an end."""
+        """The deployment is over. Says so where it succeeded against its analyses, or before they had come to an end."""
         subject = self._subjects.pop(service, None)
         if subject is None or not has_succeeded:
+            return
+        if reason := self._why_not(subject):
+            self._emit(
+                Warned(
+                    f"{service}: {reason}; ECS completed the deployment before it could be rolled back",
+                    "`orch rollback` goes back; a pause with continue_when_passed = true does not let it come so far",
+                )
+            )
             return
         for one in subject.analyses:
             judgement = subject.judgement(one)

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.ecs import diagnosis, green, launch, metrics, rollout, services, strategy
+from orchestrator.ecs import analysis, diagnosis, green, launch, metrics, rollout, services, strategy
 from orchestrator.ecs.followed import Terms
 from orchestrator.ecs.gate import Gate
 from orchestrator.ecs.strategy import ROLLING
-from orchestrator.errors import InterruptedByUserError, OrchError
+from orchestrator.errors import InterruptedByUserError, OrchError, PreconditionError
 from orchestrator.events import Warned
 from orchestrator.model import Verdict
 from orchestrator.operations import release
@@ -147,6 +147,7 @@ class _Turns:
         if candidate.move is release.Move.NOTHING:
             self.releases[candidate.name] = release.conclude(candidate, release.unchanged(candidate))
             return
+        require_measurable(candidate)
         self.may_start()
         revision = release.register(candidate)
         if candidate.runs_pre_deploy:
@@ -252,6 +253,18 @@ def analyses_of(candidate: Candidate) -> list[AnalysisSettings]:
     wanted = candidate.state.strategy if is_followed else strategy_of(candidate)
     is_measured = wanted.is_staged and candidate.has_fallback and not candidate.is_way_back
     return table.analysis if table is not None and is_measured else []
+
+
+def require_measurable(candidate: Candidate) -> None:
+    """Raises PreconditionError where an analysis is about target groups, and the service has none to shift traffic between."""
+    service = candidate.target.service
+    named = [one.name for one in analyses_of(candidate) if analysis.needs_targets(one)]
+    has_two = any(balancer.get("advancedConfiguration") for balancer in candidate.state.load_balancers)
+    if named and service.blue_green is None and not has_two:
+        raise PreconditionError(
+            f"analysis `{named[0]}` of {service.name} names $TARGET_GROUP or $LOAD_BALANCER, but the service has no two target groups",
+            hint="measure by $SERVICE and $CLUSTER, or give it a load balancer with an alternate target group in Terraform",
+        )
 
 
 def continue_command(target: Target) -> str:

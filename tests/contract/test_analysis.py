@@ -11,6 +11,7 @@ from orchestrator import settings, store
 from orchestrator.aws import Aws
 from orchestrator.ecs import metrics, revisions, rollout, services
 from orchestrator.ecs.analysis import Question
+from orchestrator.errors import PreconditionError
 from orchestrator.events import Measured, PauseContinued, Steps, Warned
 from orchestrator.model import BlueGreen, Contract, Image, ServiceContract, Verdict
 from orchestrator.operations import release, rollouts
@@ -187,8 +188,8 @@ class Story:
         self.now_s += duration_s
         self.cloud.advance(duration_s)
 
-    def release(self, *, move=release.Move.UPDATE):
-        contract = ServiceContract("web", "", "main", "web", "app", "", "app", "", "", "", 2, TRAFFIC)
+    def release(self, *, traffic=TRAFFIC):
+        contract = ServiceContract("web", "", "main", "web", "app", "", "app", "", "", "", 2, traffic)
         sources = release.Sources(self.settings, {}, {})
         steps = Steps(self.events.append)
         agreed = Contract(ACCOUNT, REGION, (contract,))
@@ -200,7 +201,7 @@ class Story:
             target=target,
             image=IMAGE,
             commit="c0ffee",
-            move=move,
+            move=release.Move.UPDATE,
             wanted=wanted.definition,
             revision=wanted,
             current=current,
@@ -283,6 +284,13 @@ def test_a_pause_before_each_shift_is_ended_by_what_was_measured_alone(cloud, tm
     assert second.reason == "analysis errors: 12 measurements succeeded"
     calls = [call for call in cloud.calls() if call.get("operation") == "ContinueServiceDeployment"]
     assert len(calls) == 2
+
+
+def test_what_cannot_be_measured_is_refused_before_anything_changes(cloud, tmp_path):
+    story = Story(cloud, tmp_path)
+    with pytest.raises(PreconditionError, match="`errors` of web names .TARGET_GROUP"):
+        story.release(traffic=None)
+    assert [call for call in cloud.calls() if call.get("operation") == "UpdateService"] == []
 
 
 class Moody:

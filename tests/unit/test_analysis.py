@@ -491,6 +491,15 @@ def test_a_deployment_that_ends_too_early_for_its_analysis_is_told():
     assert story.events == []
 
 
+def test_a_deployment_that_was_faster_than_its_rollback_is_told():
+    story = Story(made())
+    story.answer = lambda _question: (2.0,)
+    reason = story.look(150)
+    story.gate.end("web", has_succeeded=True)
+    (warned,) = story.told(Warned)
+    assert warned.message == f"web: {reason}; ECS completed the deployment before it could be rolled back"
+
+
 def test_a_target_group_that_is_not_known_is_an_error_of_that_analysis_alone_and_asked_for_again():
     def unknown(_arn):
         raise PreconditionError("no target group")
