@@ -29,7 +29,7 @@ from moto.ecs.exceptions import (
 )
 from moto.ecs.models import EC2ContainerServiceBackend, Service, Task, ecs_backends
 
-from orchestrator.sandbox import launch, strategies, targets
+from orchestrator.sandbox import ecs_settings, launch, targets
 from orchestrator.sandbox.clock import timestamp
 from orchestrator.sandbox.deployments import (
     Configuration,
@@ -50,17 +50,6 @@ if TYPE_CHECKING:
     from orchestrator.sandbox.runtime import Runtime
 
 _STOPPED_TASKS_KEPT_S = 3600.0
-# API_UpdateService: "This parameter triggers a new service deployment."
-_DEPLOYED_SETTINGS = (
-    "networkConfiguration",
-    "platformVersion",
-    "loadBalancers",
-    "serviceRegistries",
-    "serviceConnectConfiguration",
-    "volumeConfigurations",
-    "vpcLatticeConfigurations",
-)
-_STRATEGY_OWN = ("bakeTimeInMinutes", "lifecycleHooks", "linearConfiguration", "canaryConfiguration")
 _STOPPABLE = ("PENDING", "IN_PROGRESS")
 _ALREADY_STOPPING = ("STOP_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS")
 
@@ -147,9 +136,9 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
                 else "Unable to Start a service that is still Draining."
             )
         definition = self._usable_definition(parameters.get("taskDefinition"))
-        settings = _settings(parameters)
+        settings = ecs_settings.of_new_service(parameters)
         self._require_network(definition, settings)
-        _require_valid_strategy(settings)
+        ecs_settings.require_valid_strategy(settings)
         service = Service(  # type: ignore[abstract]  # as moto does itself
             cluster=cluster,
             service_name=name,
@@ -187,17 +176,17 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         service, rollouts, settings = self.services[key], self.rollouts[key], self.settings[key]
         if service.status != "ACTIVE":
             raise ECSException("ServiceNotActiveException", "Service was not ACTIVE.")
-        before = {name: settings.get(name) for name in _DEPLOYED_SETTINGS}
+        before = {name: settings.get(name) for name in ecs_settings.DEPLOYED}
         running = rollouts.primary.revision.task_definition
         wanted = parameters.get("taskDefinition")
         definition = self._usable_definition(wanted) if wanted else self.describe_task_definition(running)
-        changed = settings | _changes(settings, parameters)
+        changed = settings | ecs_settings.changes(settings, parameters)
         self._require_network(definition, changed)
-        _require_valid_strategy(changed)
+        ecs_settings.require_valid_strategy(changed)
         if parameters.get("networkConfiguration"):
             service._validate_network(changed["networkConfiguration"])  # noqa: SLF001  # as moto's CreateService does
         self.settings[key] = changed
-        redeploys = {name: changed.get(name) for name in _DEPLOYED_SETTINGS} != before
+        redeploys = {name: changed.get(name) for name in ecs_settings.DEPLOYED} != before
         if redeploys or definition.arn != running or parameters.get("forceNewDeployment"):
             self._deploy(key, definition)
         # After the deployment, so that a new desired count starts tasks of the new revision and none of the old one.
@@ -340,7 +329,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         if known is not None:
             return known
         definition = self._usable_definition(parameters.get("taskDefinition"))
-        settings = {"networkConfiguration": _network(parameters.get("networkConfiguration"))}
+        settings = {"networkConfiguration": ecs_settings.network(parameters.get("networkConfiguration"))}
         self._require_network(definition, settings)
         overrides = parameters.get("overrides") or {}
         require_containers(definition, overrides)
@@ -502,76 +491,3 @@ def tick_all() -> None:
     for account in list(ecs_backends.values()):
         for backend in list(account.values()):
             cast("SandboxEcsBackend", backend).tick()
-
-
-def _settings(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A new service's fields with ECS's defaults (API_CreateService)."""
-    strategy = parameters.get("capacityProviderStrategy")
-    launch_type = parameters.get("launchType") or (None if strategy else "EC2")
-    return {
-        "launchType": launch_type,
-        "capacityProviderStrategy": strategy or [],
-        "platformVersion": parameters.get("platformVersion")
-        or ("LATEST" if launch_type == "FARGATE" else None),
-        "networkConfiguration": _network(parameters.get("networkConfiguration")),
-        "loadBalancers": parameters.get("loadBalancers") or [],
-        "serviceRegistries": parameters.get("serviceRegistries") or [],
-        "schedulingStrategy": parameters.get("schedulingStrategy") or "REPLICA",
-        "deploymentController": parameters.get("deploymentController") or {"type": "ECS"},
-        "deploymentConfiguration": _configuration({}, parameters.get("deploymentConfiguration")),
-        "availabilityZoneRebalancing": parameters.get("availabilityZoneRebalancing") or "ENABLED",
-        "propagateTags": parameters.get("propagateTags") or "NONE",
-        "enableECSManagedTags": bool(parameters.get("enableECSManagedTags")),
-        "enableExecuteCommand": bool(parameters.get("enableExecuteCommand")),
-        "healthCheckGracePeriodSeconds": parameters.get("healthCheckGracePeriodSeconds"),
-        "placementConstraints": parameters.get("placementConstraints") or [],
-        "placementStrategy": parameters.get("placementStrategy") or [],
-        "serviceConnectConfiguration": parameters.get("serviceConnectConfiguration"),
-        "volumeConfigurations": parameters.get("volumeConfigurations") or [],
-        "vpcLatticeConfigurations": parameters.get("vpcLatticeConfigurations") or [],
-    }
-
-
-def _changes(settings: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What UpdateService's parameters change of a service's fields; an absent parameter changes nothing."""
-    given = {name: value for name, value in parameters.items() if name in settings and value is not None}
-    if "networkConfiguration" in given:
-        given["networkConfiguration"] = _network(given["networkConfiguration"])
-    if "deploymentConfiguration" in given:
-        known = settings["deploymentConfiguration"]
-        given["deploymentConfiguration"] = _configuration(known, given["deploymentConfiguration"])
-    return given
-
-
-def _configuration(known: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    defaults = {
-        "deploymentCircuitBreaker": {"enable": False, "rollback": False},
-        "maximumPercent": 200,
-        "minimumHealthyPercent": 100,
-        "strategy": "ROLLING",
-    }
-    named = {name: value for name, value in (given or {}).items() if value is not None}
-    if named.get("strategy") not in (None, known.get("strategy")):
-        # What belongs to the strategy that it leaves goes with it.
-        known = {name: value for name, value in known.items() if name not in _STRATEGY_OWN}
-    return {**defaults, **known, **named}
-
-
-def _require_valid_strategy(settings: Mapping[str, Any]) -> None:
-    said = strategies.problem(settings["deploymentConfiguration"], settings["loadBalancers"])
-    if said:
-        raise InvalidParameterException(said)
-
-
-def _network(configuration: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A complete awsvpcConfiguration: security groups may be absent (then the VPC's default one), as may the public IP."""
-    if not configuration or not configuration.get("awsvpcConfiguration"):
-        return None
-    given = configuration["awsvpcConfiguration"]
-    return {
-        "awsvpcConfiguration": {
-            "subnets": given.get("subnets") or [],
-            "securityGroups": given.get("securityGroups") or [],
-            "assignPublicIp": given.get("assignPublicIp") or "DISABLED",
-        }
-    }

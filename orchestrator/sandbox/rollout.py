@@ -112,13 +112,15 @@ class ServiceRollouts:
             self.current.finish(
                 "STOPPED", now, "Service deployment stopped: a newer service deployment replaced it."
             )
-        staged = configuration.strategy in strategies.STAGED
+        is_staged = configuration.strategy in strategies.STAGED
         before = next((d.revision for d in self.deployments if d.rollout_state == "COMPLETED"), None)
         if before is not None:
             # With each staged deployment the target groups change places.
-            revision = replace(revision, is_swapped=before.is_swapped is not staged)
+            revision = replace(revision, is_swapped=before.is_swapped is not is_staged)
         serving = sum(bool(d.tasks) or d.status == "PRIMARY" for d in self.deployments)
-        plan = strategies.steps(raw, brief_s=self._timing.pending_s, reconciles=serving > 1) if staged else ()
+        plan = (
+            strategies.steps(raw, brief_s=self._timing.pending_s, reconciles=serving > 1) if is_staged else ()
+        )
         self.service_deployments.appendleft(
             ServiceDeployment(
                 arn=self._new_arn(),
@@ -129,7 +131,7 @@ class ServiceRollouts:
                 configuration=configuration,
                 raw_configuration=raw,
                 ignored_alarms=frozenset(self._firing(configuration.alarm_names)),
-                stages=strategies.Stages(plan, raw.get("lifecycleHooks") or ()) if staged else None,
+                stages=strategies.Stages(plan, raw.get("lifecycleHooks") or ()) if is_staged else None,
             )
         )
         self._make_primary(revision, now, "ECS deployment {id} in progress.", revision.number)
