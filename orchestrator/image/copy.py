@@ -46,6 +46,14 @@ PULL_ACTIONS = (
 )
 
 
+_TAGS_STAY = (
+    "tags never move: somebody pushed another image under this tag; give the copy another tag, or delete that tag if nothing"
+    " runs it (`aws ecr batch-delete-image`)"
+)
+_TAKEN_BY_API = "ImageTagAlreadyExistsException"
+_NO_REPOSITORY = "make it first: `orch apply` of its environment"
+
+
 @dataclass(frozen=True)
 class Side:
     """One end of a copy: a repository (host/name), and a session in its region that may read or write it.
@@ -195,8 +203,7 @@ class _Copy:
         if holder is not None and holder.digest != digest:
             raise ImageError(
                 f"{self.into.url}:{tag} is {holder.digest} already, and cannot become {digest}",
-                hint="tags never move: somebody pushed another image under this tag; give the copy another tag, or delete that"
-                " tag if nothing runs it (`aws ecr batch-delete-image`)",
+                hint=_TAGS_STAY,
             )
         return holder is not None
 
@@ -326,12 +333,14 @@ def _explained(error: RegistryError | AwsError, source: Side, target: Side) -> O
     if isinstance(error, AwsError):
         if error.code == "RepositoryNotFoundException":
             return ImageError(error.message, hint=_NO_REPOSITORY)
-        return error
+        return ImageError(error.message, hint=_TAGS_STAY) if error.code == _TAKEN_BY_API else error
     side = source if error.repository == source.repository_url else target
     place = place_of(side.repository_url)
     name = str(place or side.repository_url)
     if error.code == "NAME_UNKNOWN":
         return ImageError(f"there is no repository {name}", hint=_NO_REPOSITORY, details=(error.message,))
+    if error.code == "TAG_INVALID":
+        return ImageError(error.message, hint=_TAGS_STAY)
     if error.status in {401, 403}:
         if side is target:
             return ImageError(
@@ -340,9 +349,6 @@ def _explained(error: RegistryError | AwsError, source: Side, target: Side) -> O
             )
         return _may_not_read(error, source)
     return error
-
-
-_NO_REPOSITORY = "make it first: `orch apply` of its environment"
 
 
 def _may_not_read(error: RegistryError, source: Side) -> ImageError:

@@ -221,7 +221,8 @@ class Repository:
 
     def has_blob(self, digest: str) -> bool:
         url = f"{self._base}/blobs/{digest}"
-        status: int = self._patiently(lambda: self._status("HEAD", url, {200, 404}))
+        # A registry that would send a reader on has the blob; the place that it names is signed for reading alone.
+        status: int = self._patiently(lambda: self._status("HEAD", url, {200, 404, *_REDIRECTS}))
         return status != HTTPStatus.NOT_FOUND
 
     @contextmanager
@@ -371,7 +372,7 @@ class Repository:
         for _ in range(_MAX_REDIRECTS + 2):
             login = self._credentials.current() if urlsplit(url).netloc == self.host else ""
             response = self._send(method, url, body, headers, login)
-            if response.status in _REDIRECTS and method in {"GET", "HEAD"}:
+            if response.status in _REDIRECTS and method == "GET":
                 url = urljoin(url, response.headers.get("Location", ""))
                 response.drain_conn()
                 continue
@@ -397,7 +398,7 @@ class Repository:
         headers: Mapping[str, str],
         login: str,
     ) -> urllib3.BaseHTTPResponse:
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, SSLError
 
         given = {"User-Agent": self._user_agent, **headers}
         if login:
@@ -415,6 +416,11 @@ class Repository:
                 retries=False,
             )
         except (HTTPError, OSError) as error:
+            if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise ImageError(
+                    f"the certificate of {urlsplit(url).netloc} cannot be verified: {_reason(error)}",
+                    hint="behind a proxy that opens TLS, name its certificate in AWS_CA_BUNDLE",
+                ) from error
             raise TransientError(f"{method} {_shown(url)} failed: {_reason(error)}") from error
         if response.status in _TRANSIENT:
             said = _said(response.read(_MAX_ERROR_BYTES))

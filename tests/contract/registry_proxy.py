@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 _PIECE_BYTES = 64 * 1024
@@ -156,10 +157,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def between(port: int) -> Iterator[Registry]:
+def between(port: int, tls: ssl.SSLContext | None = None) -> Iterator[Registry]:
     """A proxy before the registry at that port of this machine."""
     registry = Registry("", ("127.0.0.1", port))
     server = _Server(registry)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
 import random
+import ssl
 import subprocess
+from ipaddress import IPv4Address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from orchestrator.aws import Aws
 from orchestrator.errors import AwsError, ImageError
@@ -470,6 +477,43 @@ def test_a_reader_is_sent_on_without_the_password(story, proxy):
     (read,) = storage.passed
     assert "Authorization" not in read.headers
     assert "Authorization" in proxy.asked("GET", digest)[0].headers
+
+
+def test_what_is_not_this_machine_is_reached_by_tls_that_the_bundle_vouches_for(tmp_path):
+    """0.0.0.0 is this machine by another name, and none that counts as loopback."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("0.0.0.0"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (tmp_path / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(*private))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    waits = []
+    with between(1, context) as registry:
+        registry.decide = lambda _one: Fault.refusal(404, "MANIFEST_UNKNOWN")
+        url = f"0.0.0.0:{registry.host.partition(':')[2]}/web"
+
+        def ask(environ):
+            asked = Repository(url, log_in=None, environ=environ, user_agent="test", sleep=waits.append)
+            try:
+                return asked.manifest("r1")
+            finally:
+                asked.close()
+
+        assert ask({"AWS_CA_BUNDLE": str(tmp_path / "cert.pem")}) is None
+        with pytest.raises(ImageError, match=r"certificate of 0\.0\.0\.0:\d+ cannot be verified") as caught:
+            ask({})
+    assert "AWS_CA_BUNDLE" in caught.value.hint
+    assert waits == [], "time does not mend a certificate"
 
 
 # --- refusals
