@@ -629,6 +629,9 @@ WATCHES = (
             "application-autoscaling:DescribeScalableTargets",
             "cloudwatch:DescribeAlarms",
             "cloudwatch:GetMetricData",
+            "elasticloadbalancing:DescribeListeners",
+            "elasticloadbalancing:DescribeRules",
+            "elasticloadbalancing:DescribeTargetGroups",
             "elasticloadbalancing:DescribeTargetHealth",
             "logs:DescribeLogGroups",
             "secretsmanager:DescribeSecret",
@@ -679,7 +682,11 @@ DEPLOYS = (
         ),
         each_service=True,
     ),
-    Statement("EndRollouts", ("ecs:StopServiceDeployment",), (_EVERY_DEPLOYMENT,)),
+    Statement(
+        "EndRollouts",
+        ("ecs:ContinueServiceDeployment", "ecs:StopServiceDeployment"),
+        (_EVERY_DEPLOYMENT,),
+    ),
     Statement("RunTasks", ("ecs:RunTask",), (_EVERY_FAMILY,), (_IN_CLUSTER,)),
     Statement("StopTasks", ("ecs:StopTask",), (_EVERY_TASK,)),
 )

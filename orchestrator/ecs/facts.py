@@ -5,7 +5,7 @@
 
 Secrets and parameters are described, never read: no call here gives a value.
 Touches: ecs:DescribeServices, iam:GetRole, secretsmanager:DescribeSecret, ssm:DescribeParameters, logs:DescribeLogGroups,
-cloudwatch:DescribeAlarms, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and the URL that it gives (the few hundred bytes that name an
+cloudwatch:DescribeAlarms, elasticloadbalancing:DescribeRules, DescribeListeners and DescribeTargetGroups, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and the URL that it gives (the few hundred bytes that name an
 image's platform), ecr:DescribeImages where the former is refused.
 """
 
@@ -61,21 +61,28 @@ class Unread:
 
 @dataclass(frozen=True)
 class Service:
-    """What DescribeServices tells of a service beside its state; `alarms` are those that may fail a rollout."""
+    """What DescribeServices tells of a service beside its state; `alarms` are those that may fail a rollout. `has_mesh` says whether
+    Service Connect or VPC Lattice brings it traffic.
+    """
 
     state: ServiceState
     controller: str
-    strategy: str
     scheduling: str
     has_breaker: bool
     minimum_percent: int
     maximum_percent: int
     alarms: tuple[str, ...]
+    has_mesh: bool = False
 
-    @property
-    def is_rolling(self) -> bool:
-        """Whether ECS replaces tasks step by step: the circuit breaker and both percentages are for that alone."""
-        return self.strategy == "ROLLING"
+
+@dataclass(frozen=True)
+class Rule:
+    """Where a listener's rule, or a listener by default, sends requests: to these target groups. `others` are its actions that forward
+    none, such as `redirect`.
+    """
+
+    groups: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ class Facts:
     alarms: Mapping[str, str | Unread | None] = field(default_factory=dict)
     images: Mapping[str, Platforms | Unread | None] = field(default_factory=dict)
     scaling: Mapping[str, ScalableTarget | Unread | None] = field(default_factory=dict)
+    rules: Mapping[str, Rule | Unread | None] = field(default_factory=dict)
+    groups: Mapping[str, bool | Unread] = field(default_factory=dict)
 
 
 def asked(read: Callable[[], T]) -> T | Unread:
@@ -143,13 +152,62 @@ def service_of(data: Mapping[str, Any]) -> Service:
     return Service(
         state=ecs_services.state_of(data),
         controller=data.get("deploymentController", {}).get("type", "ECS"),
-        strategy=configuration.get("strategy", "ROLLING"),
         scheduling=data.get("schedulingStrategy", "REPLICA"),
         has_breaker=bool(configuration.get("deploymentCircuitBreaker", {}).get("enable")),
         minimum_percent=configuration.get("minimumHealthyPercent", 100),
         maximum_percent=configuration.get("maximumPercent", 200),
         alarms=tuple(alarms.get("alarmNames", ())) if alarms.get("enable") else (),
+        has_mesh=any(_has_mesh(item) for item in data.get("deployments", ()) if item["status"] == "PRIMARY"),
     )
+
+
+def _has_mesh(deployment: Mapping[str, Any]) -> bool:
+    connect = deployment.get("serviceConnectConfiguration", {})
+    return bool(connect.get("enabled") or deployment.get("vpcLatticeConfigurations"))
+
+
+def read_rule(elbv2: Any, arn: str) -> Rule | None:
+    """The rule of an Application Load Balancer, or the listener of a Network Load Balancer, of that ARN; None when there is none.
+
+    Raises AwsError.
+    """
+    try:
+        if ":listener-rule/" in arn:
+            with translated("elasticloadbalancing:DescribeRules"):
+                found = elbv2.describe_rules(RuleArns=[arn])["Rules"]
+            actions = [action for rule in found for action in rule.get("Actions", ())]
+        else:
+            with translated("elasticloadbalancing:DescribeListeners"):
+                found = elbv2.describe_listeners(ListenerArns=[arn])["Listeners"]
+            actions = [action for listener in found for action in listener.get("DefaultActions", ())]
+    except AwsError as error:
+        if error.code in {
+            "RuleNotFound",
+            "ListenerNotFound",
+            "RuleNotFoundException",
+            "ListenerNotFoundException",
+        }:
+            return None
+        raise
+    groups = [group for action in actions if action["Type"] == "forward" for group in _groups_of(action)]
+    others = [action["Type"] for action in actions if action["Type"] != "forward"]
+    return Rule(tuple(dict.fromkeys(groups)), tuple(dict.fromkeys(others))) if found else None
+
+
+def _groups_of(action: Mapping[str, Any]) -> list[str]:
+    several = [item["TargetGroupArn"] for item in action.get("ForwardConfig", {}).get("TargetGroups", ())]
+    return several or [action["TargetGroupArn"]]
+
+
+def has_target_group(elbv2: Any, arn: str) -> bool:
+    """Whether there is a target group of that ARN. Raises AwsError."""
+    try:
+        with translated("elasticloadbalancing:DescribeTargetGroups"):
+            return bool(elbv2.describe_target_groups(TargetGroupArns=[arn])["TargetGroups"])
+    except AwsError as error:
+        if error.code in {"TargetGroupNotFound", "TargetGroupNotFoundException"}:
+            return False
+        raise
 
 
 def read_role(iam: IAMClient, arn: str) -> Mapping[str, Any] | None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.ecs import traffic
+from orchestrator.ecs.check import Check, trust_problem
 from orchestrator.ecs.facts import Unread
-from orchestrator.model import Finding, Outcome
+from orchestrator.ecs.strategy import ROLLING, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.ecs.facts import Facts, Service
     from orchestrator.ecs.services import ServiceState
     from orchestrator.ecs.task_definition import TaskDefinition
-    from orchestrator.model import ServiceContract
+    from orchestrator.model import Finding, ServiceContract
 
 _TASKS_PRINCIPAL = "ecs-tasks.amazonaws.com"
 _CURRENT = "AWSCURRENT"
@@ -41,7 +43,8 @@ class Wish:
 
     `has_image` is false while no image is known: `definition` is then the skeleton; `origin` says in words where it comes from.
     `desired_count` is what the first rollout of all sets, None afterwards. `is_settled` tells that the service is on a revision that
-    was released with success, or on none of orch's, and `is_followed` that a rollout under way would be this very one.
+    was released with success, or on none of orch's, and `is_followed` that a rollout under way would be this very one. `strategy` is
+    that of releases; the first one of all rolls.
     """
 
     contract: ServiceContract
@@ -51,6 +54,7 @@ class Wish:
     desired_count: int | None = None
     is_settled: bool = True
     is_followed: bool = False
+    strategy: Strategy = ROLLING
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,10 @@ def judge(wish: Wish, facts: Facts, place: Place, *, in_flight: str) -> tuple[Fi
     found: list[Finding] = [_judge_service(contract, service)]
     if service is not None:
         found.append(_judge_controller(service, contract))
+        if service.controller == "ECS":
+            found += traffic.judge(wish, service, facts, place.account_id)
         found.append(_judge_in_flight(service, wish, in_flight))
-        found.append(_judge_breaker(service, contract))
+        found.append(_judge_breaker(service, wish))
         found.append(judge_capacity(service, wish))
         found += _judge_alarms(service, facts)
         found += _judge_scaling(wish, facts)
@@ -184,27 +190,6 @@ def judge(wish: Wish, facts: Facts, place: Place, *, in_flight: str) -> tuple[Fi
     found += [_judge_reference(one, facts, place) for one in needs.references]
     found += [_judge_log_group(one, facts, place) for one in needs.log_groups]
     return tuple(found)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check that is about to be judged."""
-
-    id: str
-    title: str
-    subject: str
-
-    def ok(self, detail: str) -> Finding:
-        return Finding(self.id, self.title, self.subject, Outcome.OK, detail)
-
-    def warn(self, detail: str, hint: str) -> Finding:
-        return Finding(self.id, self.title, self.subject, Outcome.WARN, detail, hint)
-
-    def fail(self, detail: str, hint: str) -> Finding:
-        return Finding(self.id, self.title, self.subject, Outcome.FAIL, detail, hint)
-
-    def skip(self, reason: str) -> Finding:
-        return Finding(self.id, self.title, self.subject, Outcome.SKIP, reason)
 
 
 def _judge_service(contract: ServiceContract, service: Service | None) -> Finding:
@@ -224,7 +209,7 @@ def _judge_controller(service: Service, contract: ServiceContract) -> Finding:
             f"it is {service.controller}: what orch starts and follows are ECS's own deployments",
             'set type = "ECS" in the service\'s deployment_controller in Terraform',
         )
-    return check.ok("ECS" if service.is_rolling else f"ECS, strategy {service.strategy}")
+    return check.ok("ECS")
 
 
 def _judge_in_flight(service: Service, wish: Wish, setting: str) -> Finding:
@@ -247,11 +232,11 @@ def _judge_in_flight(service: Service, wish: Wish, setting: str) -> Finding:
     return check.warn(f"{said}: its end is waited for", 'in_flight = "supersede" in [rollout] replaces it')
 
 
-def _judge_breaker(service: Service, contract: ServiceContract) -> Finding:
-    check = Check("circuit-breaker", "circuit breaker", contract.service)
+def _judge_breaker(service: Service, wish: Wish) -> Finding:
+    check = Check("circuit-breaker", "circuit breaker", wish.contract.service)
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
-    if not service.is_rolling:
-        return check.skip(f"it is not for the strategy {service.strategy}")
+    if wish.strategy.is_staged:
+        return check.skip(f"it is not for the strategy {wish.strategy.type}: orch itself ends what fails")
     if not service.has_breaker:
         return check.fail(
             "it is off: ECS would try a release that cannot start for ever",
@@ -272,8 +257,8 @@ def judge_capacity(service: Service, wish: Wish) -> Finding:
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
     """
     check = Check("capacity", "room to roll", wish.contract.service)
-    if not service.is_rolling or service.scheduling != "REPLICA":
-        how = service.scheduling if service.is_rolling else service.strategy
+    if wish.strategy.is_staged or service.scheduling != "REPLICA":
+        how = wish.strategy.type if wish.strategy.is_staged else service.scheduling
         return check.skip(f"the percentages do not rule it: the service is {how}")
     replaces = wish.desired_count is None or service.state.running > 0
     desired = service.state.desired if wish.desired_count is None else wish.desired_count
@@ -395,7 +380,7 @@ def _judge_roles(wish: Wish, needs: Needs, facts: Facts, place: Place) -> Iterat
                 f"IAM has no {arn}",
                 "`orch apply` lets Terraform make it; IAM may take seconds to show a new one",
             )
-        elif problem := trust_problem(trust, place.account_id):
+        elif problem := trust_problem(trust, place.account_id, _TASKS_PRINCIPAL):
             yield check.fail(
                 f"{name}: {problem}", f"allow sts:AssumeRole to {_TASKS_PRINCIPAL} in its trust policy"
             )
@@ -410,37 +395,6 @@ def _judge_roles(wish: Wish, needs: Needs, facts: Facts, place: Place) -> Iterat
             "the task definition names none: on Fargate nothing could pull from ECR or write logs",
             "give it an executionRoleArn, as modules/iam does",
         )
-
-
-def trust_problem(policy: Mapping[str, Any], account_id: str) -> str:
-    """Why ECS could not give the role to tasks of this account; empty when it can. Pure.
-
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
-    """
-    problem = f"its trust does not let {_TASKS_PRINCIPAL} in"
-    for statement in _listed(policy.get("Statement")):
-        principal = statement.get("Principal", {})
-        trusted = _listed(principal.get("Service")) if isinstance(principal, dict) else []
-        actions = {str(action).lower() for action in _listed(statement.get("Action"))}
-        is_fitting = _TASKS_PRINCIPAL in trusted and actions & {"sts:assumerole", "sts:*", "*"}
-        if statement.get("Effect") != "Allow" or not is_fitting:
-            continue
-        accounts = _source_accounts(statement.get("Condition", {}))
-        if not accounts or account_id in accounts:
-            return ""
-        problem = f"its trust asks for aws:SourceAccount {', '.join(accounts)}, and tasks run in {account_id}"
-    return problem
-
-
-def _source_accounts(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return [
-        str(value)
-        for test, wanted in conditions.items()
-        if test in {"StringEquals", "StringEqualsIfExists"}
-        for key, values in wanted.items()
-        if key.lower() == "aws:sourceaccount"
-        for value in _listed(values)
-    ]
 
 
 def _judge_reference(one: Reference, facts: Facts, place: Place) -> Finding:
@@ -508,10 +462,6 @@ def _judge_log_group(one: LogGroup, facts: Facts, place: Place) -> Finding:
             "`orch apply` lets Terraform make it again; no task starts without",
         )
     return check.ok(one.name)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _short(image: str) -> str:

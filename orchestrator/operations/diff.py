@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.ecs import revisions
+from orchestrator.ecs import revisions, strategy
 from orchestrator.ecs.task_definition import TaskDefinition
 from orchestrator.errors import PreconditionError
 from orchestrator.model import Detail, Masked, ServiceDifference
@@ -55,7 +55,9 @@ def diff(
     settings: Settings, one: Ready, *, names: tuple[str, ...], images: tuple[str, ...]
 ) -> tuple[ServiceDifference, ...]:
     """What a deploy of the named services, or of all, would change. Raises OrchError."""
-    sources = release.identify_sources(settings, name_images(images, names), one.environ)
+    sources = release.identify_sources(
+        settings, name_images(images, names), one.environ, builds=one.environment.promotes_from is None
+    )
     agreed = contract.read(settings, one.environment, one.session, one.environ, one.steps)
     targets = targets_of(
         contract.choose(agreed, names),
@@ -65,7 +67,8 @@ def diff(
         session=one.session.acting_as(Role.DEPLOY),
         steps=one.steps,
     )
-    return tuple(_of_deploy(seen, one.environ) for seen in look(targets))
+    ready = [release.without_build(target) or target for target in targets]
+    return tuple(_of_deploy(seen, one.environ) for seen in look(ready))
 
 
 def diff_environments(
@@ -116,6 +119,11 @@ def _of_deploy(seen: Seen, environ: Mapping[str, str]) -> ServiceDifference:
     declared = seen.target.service.desired_count
     if not seen.current.is_registered_by_orch and seen.state.desired != declared:
         details.append(Detail("desired count", seen.state.desired, declared))
+    settings, environment = seen.target.sources.settings, seen.target.environment
+    wanted_strategy = strategy.wanted(settings.strategy(environment, seen.target.service.name))
+    if seen.state.strategy != wanted_strategy:
+        # It changes with the next release, and is none itself.
+        details.append(Detail("strategy", str(seen.state.strategy), str(wanted_strategy)))
     outcome = _OUTCOMES[seen.move]
     if seen.image is None:
         outcome += ", once its image is built"

@@ -15,7 +15,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import aws
-from orchestrator.ecs import facts, launch, preflight, revisions, rollout, scaling, task_definition
+from orchestrator.ecs import (
+    facts,
+    launch,
+    preflight,
+    revisions,
+    rollout,
+    scaling,
+    strategy,
+    task_definition,
+    traffic,
+)
+from orchestrator.ecs.check import Check
 from orchestrator.ecs.followed import Terms
 from orchestrator.errors import AwsError, OrchError, PreconditionError, SettingsError
 from orchestrator.events import Warned
@@ -124,7 +135,8 @@ def _draw(target: Target, *, services: Mapping[str, Service]) -> _Drawn:
     """The wish of a run that has nothing to build. What cannot be rendered is checked as far as it is known."""
     service = target.service
     known = services.get(service.name)
-    wish = preflight.Wish(service, _nothing(service), has_image=False)
+    wanted = strategy.wanted(target.sources.settings.strategy(target.environment, service.name))
+    wish = preflight.Wish(service, _nothing(service), has_image=False, strategy=wanted)
     try:
         skeleton = revisions.describe(target.session.ecs, service.skeleton_arn)
         wish = replace(wish, definition=skeleton.definition)
@@ -152,7 +164,7 @@ def _draw(target: Target, *, services: Mapping[str, Service]) -> _Drawn:
     except OrchError as error:
         if isinstance(error, AwsError) and error.code != "ClientException":
             raise
-        check = preflight.Check("definition", "task definition", service.skeleton_arn)
+        check = Check("definition", "task definition", service.skeleton_arn)
         return _Drawn(wish, check.fail(error.message, error.hint or "see `orch plan`"))
 
 
@@ -195,7 +207,7 @@ def _is_settled(current: Revision) -> bool:
 def _check_account(environment: Environment, session: Aws) -> Preflight:
     """Whose credentials these are, before Terraform reads any state with them. Raises AwsError when there are none."""
     identity = session.identity()
-    check = preflight.Check("account", "account", identity.arn)
+    check = Check("account", "account", identity.arn)
     try:
         aws.require_account(identity, account_id=environment.account_id, environment=environment.name)
     except PreconditionError as error:
@@ -247,6 +259,11 @@ def _gather(
     groups = [one for need in needs for one in need.log_groups if one.is_in(place)]
     alarms = list(dict.fromkeys(name for one in services.values() for name in one.alarms))
     parameters = list(dict.fromkeys(one.key for one in references if one.store == "ssm"))
+    shifting = [
+        parts
+        for wish in wishes
+        if (parts := traffic.parts(wish, services.get(wish.contract.name))) is not None
+    ]
     # Only a first rollout sets a count that autoscaling may not like.
     first = {wish.contract.name: wish.contract for wish in wishes if wish.desired_count is not None}
 
@@ -264,8 +281,24 @@ def _gather(
             return pool.submit(facts.asked, partial(read, keys)) if keys else None
 
         roles = ask(
-            (arn for need in needs for arn in need.roles.values()),
+            (
+                *(arn for need in needs for arn in need.roles.values()),
+                *(one.infrastructure_role_arn for one in shifting),
+            ),
             lambda arn: facts.read_role(session.iam, arn),
+        )
+        rules = ask(
+            (
+                arn
+                for one in shifting
+                for arn in (one.production_listener_rule_arn, one.test_listener_rule_arn)
+                if arn is not None
+            ),
+            lambda arn: facts.read_rule(session.elbv2, arn),
+        )
+        target_groups = ask(
+            (one.alternate_target_group_arn for one in shifting),
+            lambda arn: facts.has_target_group(session.elbv2, arn),
         )
         images = ask(
             (
@@ -295,6 +328,8 @@ def _gather(
             alarms=_spread(alarms, states),
             images=_results(images),
             scaling=_results(scaled),
+            rules=_results(rules),
+            groups=_results(target_groups),
         )
 
 
@@ -323,6 +358,7 @@ def _require_passed(moving: Sequence[Candidate]) -> frozenset[str]:
                 one.wanted,
                 desired_count=one.desired_count,
                 is_settled=_is_settled(one.current),
+                strategy=strategy.wanted(settings.strategy(environment, one.name)),
             )
             for one in moving
         ]

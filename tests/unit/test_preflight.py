@@ -8,15 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.ecs import preflight
+from orchestrator.ecs.check import trust_problem
 from orchestrator.ecs.facts import Facts, Platforms, SecretVersions, Service, Unread, service_of
 from orchestrator.ecs.preflight import Place, Wish
 from orchestrator.ecs.scaling import ScalableTarget
 from orchestrator.ecs.services import Deployment, ServiceState
+from orchestrator.ecs.strategy import Strategy
 from orchestrator.ecs.task_definition import TaskDefinition
 from orchestrator.model import Finding, Outcome, Preflight, ServiceContract
 from orchestrator.report import json_lines, text
 
 ACCOUNT, REGION = "111111111111", "eu-central-1"
+TASKS = "ecs-tasks.amazonaws.com"
 PLACE = Place(ACCOUNT, REGION)
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 REPOSITORY = f"{HOST}/demo-dev/web"
@@ -61,7 +64,6 @@ def service(*deployments: Deployment, **changes) -> Service:
     fields = {
         "state": state(*(deployments or (deployment(),))),
         "controller": "ECS",
-        "strategy": "ROLLING",
         "scheduling": "REPLICA",
         "has_breaker": True,
         "minimum_percent": 100,
@@ -137,6 +139,7 @@ def test_a_service_as_the_modules_make_it_passes_every_check():
     assert list(found) == [
         "service",
         "controller",
+        "strategy",
         "in-flight",
         "circuit-breaker",
         "capacity",
@@ -185,10 +188,10 @@ def test_the_circuit_breaker_must_be_on_and_should_roll_back(breaker, rolls_back
 
 
 def test_what_only_rules_a_rolling_update_is_skipped_elsewhere():
-    found = judge_service(service(strategy="CANARY", has_breaker=False, maximum_percent=100))
+    canary = replace(WISH, strategy=Strategy("CANARY", 5))
+    found = judge_service(service(has_breaker=False, maximum_percent=100), canary)
     assert outcomes(found, "circuit-breaker", "capacity") == ["SKIP", "SKIP"]
     assert "CANARY" in found["circuit-breaker"].detail
-    assert found["controller"].detail == "ECS, strategy CANARY"
     assert judge_service(service(scheduling="DAEMON", maximum_percent=100))["capacity"].outcome == "SKIP"
 
 
@@ -455,15 +458,15 @@ def test_without_any_image_yet_only_that_is_skipped():
 )
 def test_a_role_must_let_ecs_tasks_in(change, problem):
     policy = {"Statement": [{**TRUST["Statement"][0], **change}]}
-    found = preflight.trust_problem(policy, ACCOUNT)
+    found = trust_problem(policy, ACCOUNT, TASKS)
     assert problem in found
     assert bool(found) == bool(problem)
 
 
 def test_one_fitting_statement_of_several_is_enough():
     wrong = {**TRUST["Statement"][0], "Condition": {"StringEquals": {"aws:SourceAccount": "222222222222"}}}
-    assert preflight.trust_problem({"Statement": [wrong, *TRUST["Statement"]]}, ACCOUNT) == ""
-    assert preflight.trust_problem({"Statement": TRUST["Statement"][0]}, ACCOUNT) == ""
+    assert trust_problem({"Statement": [wrong, *TRUST["Statement"]]}, ACCOUNT, TASKS) == ""
+    assert trust_problem({"Statement": TRUST["Statement"][0]}, ACCOUNT, TASKS) == ""
 
 
 def test_roles_that_are_missing_untrusting_or_unreadable():
@@ -622,7 +625,7 @@ def test_other_log_drivers_have_no_log_group():
 def test_what_an_answer_leaves_out_has_ecss_defaults():
     data = {"taskDefinition": f"{ARN}:7", "desiredCount": 2, "runningCount": 2, "status": "ACTIVE"}
     found = service_of(data)
-    assert (found.controller, found.strategy, found.scheduling) == ("ECS", "ROLLING", "REPLICA")
+    assert (found.controller, found.state.strategy, found.scheduling) == ("ECS", Strategy(), "REPLICA")
     assert (found.has_breaker, found.minimum_percent, found.maximum_percent, found.alarms) == (
         False,
         100,
