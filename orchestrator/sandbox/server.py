@@ -5,7 +5,8 @@ for ECS, ECR and Application Auto Scaling are replaced first. moto is not safe t
 answered one at a time; layers are pushed and pulled beside them.
 
 The control API (plain JSON, not AWS's): GET health; POST reset; GET calls (what was asked since the last reset, oldest
-first; see calls.py); POST clock with {"freeze": true}, {"advance": SECONDS} or {"freeze": false}.
+first; see calls.py); POST clock with {"freeze": true}, {"advance": SECONDS} or {"freeze": false}; GET buckets/NAME; POST
+buckets/NAME with [{"key": …, "body": …, "at": ISO 8601}, …], which puts many objects at once, each as if written at its time.
 Touches: its state folder (state file, blobs), and one port on 127.0.0.1.
 """
 
@@ -136,6 +137,9 @@ class Application:
             )
         if request.method == "GET" and route[1].startswith("buckets/"):
             return _json({"exists": _has_bucket(route[1].removeprefix("buckets/"))})
+        if request.method == "POST" and route[1].startswith("buckets/"):
+            with self._runtime.lock:
+                return _json({"count": _fill(route[1].removeprefix("buckets/"), request.get_json())})
         if route == ("POST", "reset"):
             self._reset()
             return _json({})
@@ -165,6 +169,17 @@ class Application:
 
 def _has_bucket(name: str) -> bool:
     return any(name in backend.buckets for account in s3_backends.values() for backend in account.values())
+
+
+def _fill(name: str, objects: list[dict[str, str]]) -> int:
+    """Puts objects into a bucket as if each had been written when it says."""
+    every = (backend for account in s3_backends.values() for backend in account.values())
+    backend = next(backend for backend in every if name in backend.buckets)
+    for item in objects:
+        key = backend.put_object(name, item["key"], item["body"].encode(), disable_notification=True)
+        # moto keeps UTC without saying so.
+        key.last_modified = datetime.fromisoformat(item["at"]).astimezone(UTC).replace(tzinfo=None)
+    return len(objects)
 
 
 def serve(*, port: int, state_dir: Path, task_seconds: float, log_path: Path) -> None:
