@@ -310,7 +310,8 @@ def resumed(registries: Sandbox, size: int) -> bool:
 def main() -> int:
     size = 60_000_000 if "--quick" in sys.argv else 300_000_000
     if shutil.which("skopeo") is None:
-        raise SystemExit("skopeo is not on PATH")
+        print("skopeo is not on PATH: there is nothing to measure beside")
+        return 0
     held = []
     with tempfile.TemporaryDirectory(prefix="orch-bench-") as name:
         folder = Path(name)
