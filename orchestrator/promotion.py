@@ -288,7 +288,7 @@ def _digest(origin: Origin) -> Row:
         return _shut(
             rule,
             title,
-            f"{origin.revision or 'what runs'} names no image by its digest",
+            f"orch did not register {origin.revision or 'what runs'}, so its image is not known",
             f"release to {origin.environment} with orch first",
         )
     short = _short(origin.digest)

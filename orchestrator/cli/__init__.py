@@ -21,7 +21,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.cli import locks, records, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
+from orchestrator.cli import locks, promote, records, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
 from orchestrator.cli.app import app
 
 if TYPE_CHECKING:

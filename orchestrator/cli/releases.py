@@ -21,6 +21,7 @@ from orchestrator.cli.app import (
 )
 from orchestrator.cli.run import Console, Run, connect, find_sandbox, load_settings, prepare_sandbox
 from orchestrator.errors import SettingsError
+from orchestrator.model import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +119,51 @@ def watch(
     now = datetime.now(UTC)
     run.result(found, lambda _text: [line for one in found for line in lines.watched_lines(one, now=now)])
     return max((one.rollout.verdict.exit_code for one in found if one.rollout is not None), default=0)
+
+
+@app.command("continue")
+@guarded
+def continue_(
+    env: EnvOption,
+    *,
+    service: ServicesOption = None,
+    rollback: Annotated[
+        bool,
+        typer.Option("--rollback", help="Take the release back instead; exit code 0 once it is rolled back."),
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Do not follow the rollout to its verdict afterwards.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Without asking.")] = False,
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """End the pauses of rollouts (pause_at of a strategy), from any machine: on with them, or back; then follow them."""
+    run = Run(env, project, sandbox=sandbox, output=output, verbose=verbose)
+    from orchestrator.operations import continue_rollout as continuing
+    from orchestrator.report import releases as lines
+
+    paused, found = continuing.continue_(
+        run.settings,
+        run.environment,
+        names=tuple(service or ()),
+        rolls_back=rollback,
+        follows=not detach,
+        session=run.session,
+        environ=run.environ,
+        steps=run.steps,
+        approve=run.approve_pauses(yes=yes, rolls_back=rollback),
+    )
+    if detach:
+        run.result(paused, lambda text: text.pause_lines(()))
+        return 0
+    now = datetime.now(UTC)
+    run.result(found, lambda _text: [line for one in found for line in lines.watched_lines(one, now=now)])
+    verdicts = [one.rollout.verdict for one in found if one.rollout is not None]
+    wanted = Verdict.ROLLED_BACK if rollback else Verdict.SUCCEEDED
+    return max((0 if verdict is wanted else verdict.exit_code for verdict in verdicts), default=0)
 
 
 @app.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.aws import Aws
     from orchestrator.events import Event, Steps
     from orchestrator.github.difference import Difference
-    from orchestrator.model import Plan, Release
+    from orchestrator.model import Pause, Plan, Release
     from orchestrator.report.terminal import View
     from orchestrator.sandbox.control import Sandbox
     from orchestrator.settings import Environment, Settings
@@ -55,23 +55,34 @@ def load_settings(project: Path | None) -> Settings:
 class Console:
     """How a verb speaks: events to the view, results to stdout, questions on the terminal. Threads may share one."""
 
-    def __init__(self, *, output: Output, verbose: bool, is_plan_the_result: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        output: Output,
+        verbose: bool,
+        is_plan_the_result: bool = False,
+        is_gate_the_result: bool = False,
+    ) -> None:
         from orchestrator.report import terminal
 
         self._output = output
         self._is_plan_the_result = is_plan_the_result
+        self._is_gate_the_result = is_gate_the_result
         self._lock = threading.Lock()
         self.view: View = terminal.open_view(sys.stderr, is_verbose=verbose)
 
     def emit(self, event: Event) -> None:
-        from orchestrator.events import PlanReady
+        from orchestrator.events import GateJudged, PlanReady
 
+        is_the_result = (self._is_plan_the_result and isinstance(event, PlanReady)) or (
+            self._is_gate_the_result and isinstance(event, GateJudged)
+        )
         with self._lock:
             if self._output is Output.JSON:
                 from orchestrator.report import json_lines
 
                 typer.echo(json_lines.line(event))
-            if self._is_plan_the_result and isinstance(event, PlanReady):
+            if is_the_result:
                 # It will be printed on stdout.
                 return
             self.view.take(event)
@@ -104,6 +115,19 @@ class Console:
                 return typer.confirm(question, err=True)
 
         return ask
+
+    def approve_pauses(self, *, yes: bool, rolls_back: bool) -> Callable[[tuple[Pause, ...]], bool]:
+        """Shows which rollouts wait, and asks."""
+        ask = self.ask(yes=yes)
+
+        def approve(found: tuple[Pause, ...]) -> bool:
+            from orchestrator.report import text
+
+            self.view.pause()
+            typer.echo("\n".join(text.pause_lines(found)), err=True)
+            return ask("Roll back?" if rolls_back else "Continue?")
+
+        return approve
 
     def confirm_name(self, given: str, name: str) -> Callable[[Plan], bool]:
         """Asks for a name on the terminal, unless the command line already holds it."""

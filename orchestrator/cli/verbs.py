@@ -190,7 +190,8 @@ def _image_finder(settings: Settings, one: Ready) -> ImageFinder:
     from orchestrator.operations import images, release
 
     def find(saved: SavedPlan) -> tuple[ServiceImage, ...]:
-        sources = release.identify_sources(settings, (), one.environ)
+        builds = one.environment.promotes_from is None
+        sources = release.identify_sources(settings, (), one.environ, builds=builds)
         return images.compare(saved.prior_outputs, sources, one.session)
 
     return find

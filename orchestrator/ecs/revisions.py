@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RELEASE_TAG = "orch:release"
 RELEASED_AT_TAG = "orch:released-at"
 COMMIT_TAG = "orch:git-sha"
+PROMOTED_FROM_TAG = "orch:promoted-from"
 _ATTEMPTS = 10
 _LONGEST_PAUSE_S = 20.0
 

@@ -8,6 +8,8 @@ Touches: ecs:ListServiceDeployments, ecs:DescribeServiceRevisions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.aws import translated
@@ -28,13 +30,15 @@ _MOST = 20
 @dataclass(frozen=True)
 class Running:
     """The newest service deployment that succeeded: its task definition, its images by container, and when it ended.
-    `rolled_back` is the task definition of the newest one of all when ECS went back from it; empty otherwise.
+    `rolled_back` is the task definition of the newest one of all when ECS went back from it; empty otherwise. `answered_at` is the
+    time by AWS's own clock.
     """
 
     task_definition: str
     digests: Mapping[str, str]
     finished_at: datetime | None
     rolled_back: str = ""
+    answered_at: datetime | None = None
 
 
 def describe(ecs: ECSClient, cluster: str, service: str) -> Running | None:
@@ -71,4 +75,12 @@ def describe(ecs: ECSClient, cluster: str, service: str) -> Running | None:
         },
         finished_at=good.get("finishedAt"),
         rolled_back=str(left.get("taskDefinition", "")),
+        answered_at=_date(answer["ResponseMetadata"]["HTTPHeaders"]),
     )
+
+
+def _date(headers: Mapping[str, str]) -> datetime | None:
+    try:
+        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return None

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DeclinedError, InterruptedByUserError, SettingsError, TerraformError
+from orchestrator.events import Warned
 from orchestrator.operations import lock as locking
 from orchestrator.operations import plan as planning
 from orchestrator.operations import provenance, release, rollouts, verify
@@ -29,7 +30,7 @@ from orchestrator.permissions import Role
 from orchestrator.terraform import contract, gates, runner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orchestrator.aws import Aws
     from orchestrator.events import Steps
@@ -70,7 +71,9 @@ def apply(
     Raises OrchError; a verdict other than success is returned, not raised.
     """
     gates.require_known(options.overrides)
-    sources = release.identify_sources(settings, options.images, environ)
+    sources = release.identify_sources(
+        settings, options.images, environ, builds=environment.promotes_from is None
+    )
     prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.APPLY)
     with locking.hold(
         settings, environment, "apply", session=session, role=Role.APPLY, environ=environ, steps=steps
@@ -104,8 +107,24 @@ def apply(
             for service in agreed.services
         ]
         # Every image is there before the first service moves.
-        candidates = verify.require_ready([release.prepare(target) for target in targets])
+        candidates = verify.require_ready([release.prepare(target) for target in _with_images(targets)])
         return rollouts.roll_out_all(candidates, may_start=held.require_held)
+
+
+def _with_images(targets: Sequence[release.Target]) -> Iterator[release.Target]:
+    """Those that there is something to release for; an environment that was just made waits for its first promotion."""
+    for target in targets:
+        ready = release.without_build(target)
+        if ready is not None:
+            yield ready
+            continue
+        name, source = target.environment.name, target.environment.promotes_from
+        target.steps.emit(
+            Warned(
+                f"{name} has no release of {target.service.name} yet, and gets its images by promotion",
+                f"`orch promote --from {source} --to {name}` brings the first",
+            )
+        )
 
 
 def _apply_plan(

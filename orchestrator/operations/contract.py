@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 
 
 def read(
-    settings: Settings, environment: Environment, session: Aws, environ: Mapping[str, str], steps: Steps
+    settings: Settings,
+    environment: Environment,
+    session: Aws,
+    environ: Mapping[str, str],
+    steps: Steps,
+    *,
+    role: Role = Role.DEPLOY,
 ) -> Contract:
-    """The contract of an environment that was applied. Raises NotAppliedError when it never was, OrchError."""
-    prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.DEPLOY)
+    """The contract of an environment that was applied; `role` is the pipeline role whose work the reading is. Raises
+    NotAppliedError when it never was, OrchError.
+    """
+    prepared = planning.prepare(settings, environment, session, environ, steps, role=role)
     planning.init(prepared.root, steps)
     with steps.step("outputs", "terraform output") as step:
         outputs = runner.outputs(prepared.root)

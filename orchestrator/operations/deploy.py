@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from orchestrator.errors import PreconditionError
 from orchestrator.model import Plan
 from orchestrator.operations import contract, release, rollouts, verify
 from orchestrator.operations import lock as locking
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.aws import Aws
     from orchestrator.events import Steps
     from orchestrator.model import Override, Release
-    from orchestrator.operations.release import Candidate
+    from orchestrator.operations.release import Candidate, Target
     from orchestrator.settings import Environment, Settings
 
 # A freeze holds for releases too; the other gates have nothing to say without a plan.
@@ -62,12 +63,17 @@ def deploy(
     """Rolls the services out as this checkout has them, and returns one Release each, with its verdict. Raises OrchError."""
     gates.require_known(options.overrides)
     opened = gates.require_open(_NO_PLAN, environment, now=datetime.now(UTC), overrides=options.overrides)
-    sources = release.identify_sources(settings, name_images(options.images, options.names), environ)
+    sources = release.identify_sources(
+        settings,
+        name_images(options.images, options.names),
+        environ,
+        builds=environment.promotes_from is None,
+    )
     agreed = contract.read(settings, environment, session, environ, steps)
     chosen = contract.choose(agreed, options.names)
     deploying = session.acting_as(Role.DEPLOY)
     targets = [
-        replace(target, provenance=Provenance(gates=("freeze",)))
+        _with_image(replace(target, provenance=Provenance(gates=("freeze",))))
         for target in targets_of(
             chosen,
             agreed,
@@ -91,6 +97,17 @@ def deploy(
         ready = verify.require_ready([change(release.prepare(target)) for target in targets])
         # One that another run's rollout held up was prepared anew.
         return rollouts.roll_out_all([change(one) for one in ready], may_start=held.require_held)
+
+
+def _with_image(target: Target) -> Target:
+    ready = release.without_build(target)
+    if ready is None:
+        name, source = target.environment.name, target.environment.promotes_from
+        raise PreconditionError(
+            f"{name} has no release of {target.service.name} yet, and gets its images by promotion",
+            hint=f"`orch promote --from {source} --to {name}` brings the first",
+        )
+    return ready
 
 
 def force(candidate: Candidate) -> Candidate:

@@ -34,11 +34,18 @@ def compare(outputs: Mapping[str, object], sources: Sources, session: Aws) -> tu
         known = {}
     reader = session.acting_as(Role.PLAN)
     return tuple(
-        ServiceImage(name, _running(known[name], reader), _wanted(known[name], sources, reader))
+        _compared(known[name], sources, reader)
         if name in known
-        else ServiceImage(name, "", _unbuilt(name, origin))
+        else ServiceImage(name, "", _unbuilt(name, origin) if sources.builds else "")
         for name, origin in sorted(sources.services.items())
     )
+
+
+def _compared(service: ServiceContract, sources: Sources, reader: Aws) -> ServiceImage:
+    running, wanted = _running(service, reader), _wanted(service, sources, reader)
+    # What is not there is built, or, where images come by promotion, what runs stays.
+    is_there = "@" in wanted
+    return ServiceImage(service.name, running, wanted if is_there or sources.builds else running)
 
 
 def _running(service: ServiceContract, reader: Aws) -> str:

@@ -8,6 +8,7 @@ whose keys do not tell.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,20 @@ def metrics(
         found = dora.measure(releases, since=since, until=until, environments=names)
     else:
         found = dora.series(releases, since=since, until=until, step=step, environments=names)
+    if service:
+        found = _of_one_service(found, service)
     order = {name: number for number, name in enumerate(names)}
     return Answers(tuple(sorted(found, key=lambda one: (one.since, order[one.environment]))), answers.errors)
+
+
+def _of_one_service(found: Sequence[Metrics], service: str) -> tuple[Metrics, ...]:
+    """Without those of environments as a whole, which would be the same; one that has nothing of the service says so."""
+    there = {one.environment for one in found if one.service}
+    return tuple(
+        one if one.service else replace(one, service=service)
+        for one in found
+        if one.service or one.environment not in there
+    )
 
 
 def briefs(one: Ready, *, since: datetime, until: datetime) -> tuple[ReleaseBrief, ...]:

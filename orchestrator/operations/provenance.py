@@ -37,6 +37,8 @@ class Provenance:
     plan: Mapping[str, int] | None = None
     gates: tuple[str, ...] = ()
     promoted_from: PromotedFrom | None = None
+    # Of an image that is carried: the tag that it was built under, which begins with its commit.
+    image_tag: str = ""
 
 
 def count(plan: Plan) -> dict[str, int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import itertools
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from orchestrator.model import (
     Contract,
     Image,
     Override,
+    PromotedFrom,
     Release,
     Replaced,
     Rollout,
@@ -67,11 +68,14 @@ class Move(enum.Enum):
 
 @dataclass
 class Sources:
-    """What each service's image comes from, and the engine once one was needed."""
+    """What each service's image comes from, and the engine once one was needed. Without `builds`, an image that is not there is
+    never made: the environment gets its images by promotion.
+    """
 
     settings: Settings
     environ: Mapping[str, str]
     services: Mapping[str, Source | Image]
+    builds: bool = True
     _engine: engine.Engine | None = None
     _digests: dict[str, str | None] = field(default_factory=dict)
 
@@ -89,7 +93,9 @@ class Sources:
         return self._digests[reference]
 
 
-def identify_sources(settings: Settings, images: tuple[str, ...], environ: Mapping[str, str]) -> Sources:
+def identify_sources(
+    settings: Settings, images: tuple[str, ...], environ: Mapping[str, str], *, builds: bool = True
+) -> Sources:
     """The source of every service: an image given by digest (`[SERVICE=]REPOSITORY@sha256:…`), else its build context.
 
     Raises SettingsError for a service that orch.toml lacks, ImageError, ToolMissingError.
@@ -114,7 +120,7 @@ def identify_sources(settings: Settings, images: tuple[str, ...], environ: Mappi
         name: given.get(name) or source.identify(settings.root / service.context, environ)
         for name, service in settings.services.items()
     }
-    return Sources(settings, environ, found)
+    return Sources(settings, environ, found, builds)
 
 
 def require_engine(sources: Sources, outputs: Mapping[str, object], session: Aws) -> None:
@@ -122,6 +128,8 @@ def require_engine(sources: Sources, outputs: Mapping[str, object], session: Aws
 
     `outputs` are the planned ones: before the first apply they name no repository yet, so every image must be built.
     """
+    if not sources.builds:
+        return
     try:
         described = contract.decode(outputs, root_module="").services
     except ContractError:
@@ -151,6 +159,11 @@ class Target:
     @property
     def origin(self) -> Source | Image:
         return self.sources.services[self.service.name]
+
+    @property
+    def tag(self) -> str:
+        """The tag under which the image was built, which begins with its commit; empty for one that was given by digest alone."""
+        return self.origin.tag if isinstance(self.origin, Source) else self.provenance.image_tag
 
     @property
     def settings(self) -> ServiceSettings:
@@ -210,7 +223,7 @@ def assess(
     return Candidate(
         target=target,
         image=image,
-        commit=target.origin.commit if isinstance(target.origin, Source) else "",
+        commit=target.tag.partition("-")[0],
         move=move,
         wanted=wanted,
         revision=None if move is Move.UPDATE else current,
@@ -222,6 +235,32 @@ def assess(
         release_id=named or new_release_id(started_at),
         started_at=started_at,
         runs_pre_deploy=move in {Move.UPDATE, Move.RETRY},
+    )
+
+
+def without_build(target: Target) -> Target | None:
+    """The target with an image that is there: that of the checkout if its registry has it, else the one that runs. Only where
+    images come by promotion; elsewhere it stays as it is. None when nothing was released yet. Raises AwsError.
+    """
+    origin, service, ecs = target.origin, target.service, target.session.ecs
+    if target.sources.builds or isinstance(origin, Image):
+        return target
+    if target.sources.digest(target.session, service.repository_url, origin.tag) is not None:
+        return target
+    state = services.describe(ecs, service.cluster, service.service)
+    running = revisions.describe(ecs, state.task_definition)
+    if not running.is_registered_by_orch:
+        return None
+    image = ecr.parse_reference(running.definition.image_of(service.container))
+    environment, separator, release_id = running.tags.get(revisions.PROMOTED_FROM_TAG, "").partition("/")
+    return replace(
+        target,
+        sources=replace(target.sources, services={**target.sources.services, service.name: image}),
+        provenance=replace(
+            target.provenance,
+            image_tag=running.tags.get(revisions.COMMIT_TAG, ""),
+            promoted_from=PromotedFrom(environment, release_id) if separator else None,
+        ),
     )
 
 
@@ -486,8 +525,10 @@ def _tags(target: Target, release_id: str, image: Image) -> dict[str, str]:
         "orch:digest": image.digest,
         BY_TAG: target.session.identity().arn[-_TAG_LENGTH:],
     }
-    if isinstance(target.origin, Source):
-        tags[revisions.COMMIT_TAG] = target.origin.tag
+    if target.tag:
+        tags[revisions.COMMIT_TAG] = target.tag
+    if (carried := target.provenance.promoted_from) is not None:
+        tags[revisions.PROMOTED_FROM_TAG] = f"{carried.environment}/{carried.release_id}"
     return tags
 
 

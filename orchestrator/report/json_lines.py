@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.events import Event, PlanReady, Released
@@ -38,6 +39,8 @@ def error_line(message: str, hint: str, details: tuple[str, ...], exit_code: int
 def _plain(value: object) -> str:
     if isinstance(value, Masked):
         return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 

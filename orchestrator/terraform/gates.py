@@ -129,10 +129,18 @@ def _refusals(plan: Plan, environment: Environment, now: datetime) -> Iterator[R
     if not rules.allow_privilege_widening and plan.widenings:
         said = tuple(f"{address}: {sentence}" for address, sentence in plan.widenings)
         yield Refusal("privilege_widening", "the plan gives more rights than there are", said)
-    for freeze in rules.freeze:
-        if (until := _frozen_until(freeze, now)) is not None:
-            sentence = f"{freeze.name} until {until:%Y-%m-%d %H:%M} {freeze.time_zone}"
-            yield Refusal("freeze", sentence, ())
+    for sentence, _until in freezes(environment, now):
+        yield Refusal("freeze", sentence, ())
+
+
+def freezes(environment: Environment, now: datetime) -> tuple[tuple[str, datetime], ...]:
+    """The freezes that hold now: what to call each, and when it ends."""
+    ends = [(freeze, _frozen_until(freeze, now)) for freeze in environment.gates.freeze]
+    return tuple(
+        (f"{freeze.name} until {until:%Y-%m-%d %H:%M} {freeze.time_zone}", until)
+        for freeze, until in ends
+        if until is not None
+    )
 
 
 def _loses(change: Change, action: Action) -> bool:
