@@ -193,7 +193,8 @@ class AnalysisSettings(_Table):
         default="inconclusive", description="What a measurement is for which CloudWatch has no value."
     )
     on_inconclusive: Literal["rollback", "continue"] = Field(
-        default="rollback", description="What happens when more is inconclusive than the limits allow."
+        default="rollback",
+        description="What happens when more is inconclusive than the limits allow; `continue` leaves a pause to people.",
     )
     continue_when_passed: bool = Field(
         default=False,
