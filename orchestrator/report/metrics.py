@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,28 +18,36 @@ _HEAD = ("deployments", "a day", "lead time", "p90", "failed", "rate", "recovery
 
 
 def metrics_lines(measured: Sequence[Metrics], *, is_series: bool) -> list[str]:
-    """A table with a row for each environment and, below it, each of its services; in a series, for each part of the period."""
-    told = [one for one in measured if one.changes or one.rollbacks]
+    """A table with a row for each environment and, below it, each of its services; in a series, for each part of the period. An
+    environment of a single service has that one's row alone.
+    """
+    services = Counter(
+        name for name, service in {(one.environment, one.service) for one in measured} if service
+    )
+    told = [
+        one
+        for one in measured
+        if (one.changes or one.rollbacks) and (one.service or services[one.environment] != 1)
+    ]
     lines = []
     if told:
         head = (("from (UTC)",) if is_series else ()) + ("environment", "service", *_HEAD)
         rows = [((_day(one.since),) if is_series else ()) + _row(one) for one in told]
         lines = releases.aligned([head, *rows])
-    environments = {one.environment: None for one in measured}
     there = {one.environment for one in told}
-    for name in environments:
-        if name in there:
-            continue
-        mine = [one for one in measured if one.environment == name]
-        lines.append(f"{name}: no release between {_time(mine[0].since)} and {_time(mine[-1].until)} UTC")
-    if measured and not is_series:
-        lines.append(
-            f"{_time(measured[0].since)} to {_time(measured[0].until)} UTC; lead time and recovery: median, p90"
-        )
-    left = [one for one in measured if one.unrecovered and one.service and not is_series]
+    # The last part of a series is where its period ends.
+    for last in {one.environment: one for one in measured if one.environment not in there}.values():
+        where = f"{last.environment} · {last.service}" if last.service else last.environment
+        lines.append(f"{where}: no release between {_time(measured[0].since)} and {_time(last.until)} UTC")
+    if is_series:
+        return lines
+    if told:
+        period = f"{_time(told[0].since)} to {_time(told[0].until)} UTC"
+        lines.append(f"{period}; lead time and recovery: median, p90")
     lines += [
         f"! {one.environment} · {one.service}: {one.unrecovered} failed without a later success"
-        for one in left
+        for one in told
+        if one.unrecovered and one.service
     ]
     return lines
 
@@ -48,13 +57,19 @@ def _row(one: Metrics) -> tuple[str, ...]:
         one.environment,
         one.service or "all",
         str(one.deployments),
-        _NONE if one.deployments_per_day is None else f"{one.deployments_per_day:.2g}",
+        _number(one.deployments_per_day),
         *_spread(one.lead_time),
         f"{one.failed_changes} of {one.changes}" if one.changes else _NONE,
         _NONE if one.change_failure_rate is None else f"{100 * one.change_failure_rate:.0f} %",
         *_spread(one.recovery_time),
         str(one.rollbacks),
     )
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return _NONE
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def _spread(spread: Spread | None) -> tuple[str, str]:

@@ -355,6 +355,11 @@ def test_two_thousand_releases_cost_no_more_than_what_is_shown_of_them(session, 
     assert sum(one.changes for one in found.found if not one.service) == MANY
     assert cost == {"ListObjectsV2": 2}
 
+    found, cost = calls(lambda: metrics([ready(session)], service="web", **period))
+    assert found.found == tuple(one for one in services if one.service == "web")
+    (nothing,) = metrics([ready(session)], service="never", **period).found
+    assert (nothing.service, nothing.changes, nothing.change_failure_rate) == ("never", 0, None)
+
     oldest = numbered(0)[0]
     record, cost = calls(lambda: show([ready(session)], oldest.id[:-2]))
     assert record.release == oldest

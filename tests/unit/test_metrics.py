@@ -64,8 +64,7 @@ def test_nothing_is_no_zero():
     assert (only.deployments_per_day, only.change_failure_rate) == (None, None)
     assert (only.lead_time, only.recovery_time) == (None, None)
     assert metrics_lines([only], is_series=False) == [
-        "prod: no release between 2026-03-02 00:00 and 2026-03-09 00:00 UTC",
-        "2026-03-02 00:00 to 2026-03-09 00:00 UTC; lead time and recovery: median, p90",
+        "prod: no release between 2026-03-02 00:00 and 2026-03-09 00:00 UTC"
     ]
     assert dora.measure((), since=START, until=START + WEEK) == ()
 
@@ -331,4 +330,21 @@ def test_the_table():
         "prod         api      0            -      -           -            -        -     -         -      1",
         "prod         web      12           1.7    6 h 30 min  11 h 00 min  1 of 13  8 %   6 min     6 min  0",
         "2026-03-02 00:00 to 2026-03-09 00:00 UTC; lead time and recovery: median, p90",
+    ]
+
+
+def test_the_table_of_a_series_and_of_an_environment_with_nothing():
+    found = dora.series(
+        [release(1), release(200)],
+        since=START,
+        until=START + 2 * WEEK,
+        step=Step.WEEK,
+        environments=["dev", "prod"],
+    )
+    # With one service, the environment as a whole has no row of its own.
+    assert metrics_lines(found, is_series=True) == [
+        "from (UTC)  environment  service  deployments  a day  lead time  p90  failed  rate  recovery  p90  rollbacks",
+        "2026-03-02  prod         web      1            0.14   -          -    0 of 1  0 %   -         -    0",
+        "2026-03-09  prod         web      1            0.14   -          -    0 of 1  0 %   -         -    0",
+        "dev: no release between 2026-03-02 00:00 and 2026-03-16 00:00 UTC",
     ]
