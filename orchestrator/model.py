@@ -341,6 +341,22 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """A rollout that waits at a stage for somebody, until `expires_at`; then ECS takes `timeout_action`. Times are ECS's (ISO 8601),
+    and empty where it does not say.
+    """
+
+    environment: str
+    service: str
+    stage: str
+    since: str
+    expires_at: str
+    timeout_action: str
+    deployment_arn: str
+    hook_id: str
+
+
+@dataclass(frozen=True)
 class ContainerExit:
     """How one container of a stopped task ended. `exit_code` is None when it never started, or has not ended yet; `reason` is
     ECS's.
@@ -607,7 +623,8 @@ class Release:
 
     `replaced` is None for a service's first release, and where nobody could tell. `plan` counts the plan's changes by action, and
     is None where no plan took part; `gates` are the rules that were asked, each of which was open or is among `overrides`.
-    `committed_at` is when the commit was made (ISO 8601), empty where no checkout has it.
+    `committed_at` is when the commit was made (ISO 8601), empty where no checkout has it. `strategy` is in words, and empty for a
+    rolling rollout.
     """
 
     id: str
@@ -632,6 +649,7 @@ class Release:
     run_url: str = ""
     committed_at: str = ""
     promoted_from: PromotedFrom | None = None
+    strategy: str = ""
 
     @property
     def revision(self) -> str:

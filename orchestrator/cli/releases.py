@@ -157,7 +157,11 @@ def continue_(
         approve=run.approve_pauses(yes=yes, rolls_back=rollback),
     )
     if detach:
-        run.result(paused, lambda text: text.pause_lines(()))
+        does = "is rolled back" if rollback else "goes on"
+        run.result(
+            paused,
+            lambda _text: [f"{one.environment} · {one.service}: {does} from {one.stage}" for one in paused],
+        )
         return 0
     now = datetime.now(UTC)
     run.result(found, lambda _text: [line for one in found for line in lines.watched_lines(one, now=now)])

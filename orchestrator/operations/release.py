@@ -310,6 +310,7 @@ def conclude(candidate: Candidate, ended: Rollout, *, actor: str = "", is_record
             candidate.commit, target.sources.settings.root, target.sources.environ
         ),
         promoted_from=target.provenance.promoted_from,
+        strategy=ended.strategy,
     )
     if not is_recorded:
         # Named after the deployment, so that a run that is repeated after a crash writes the same record, and not another.

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Drift,
         Lock,
         OutputChange,
+        Pause,
         Plan,
         Preflight,
         Scaled,
@@ -203,6 +204,18 @@ def paused_lines(event: RolloutPaused) -> list[str]:
         f"! {event.service} is paused at {event.stage}{until}{words.get(event.timeout_action, '')}",
         f"    → {event.command} goes on; with --rollback it takes the release back",
     ]
+
+
+def pause_lines(found: Sequence[Pause]) -> list[str]:
+    """A line for each rollout that waits: where, since when, until when, and what then."""
+    words = {"ROLLBACK": ", then ECS rolls it back", "CONTINUE": ", then ECS goes on by itself"}
+    lines = []
+    for pause in found:
+        since = f" since {clock_time(pause.since)}" if pause.since else ""
+        until = f", until {clock_time(pause.expires_at)}" if pause.expires_at else ""
+        after = words.get(pause.timeout_action, "")
+        lines.append(f"{pause.environment} · {pause.service}: paused at {pause.stage}{since}{until}{after}")
+    return lines
 
 
 def clock_time(moment: str) -> str:
@@ -478,6 +491,8 @@ def release_lines(release: Release) -> list[str]:
     ]
     if release.commit:
         lines.append(f"  commit    {release.commit}")
+    if release.strategy:
+        lines.append(f"  strategy  {release.strategy}")
     if release.reason:
         lines.append(f"  why       {release.reason}")
     lines += [f"  opened    {override.rule}: {override.reason}" for override in release.overrides]
