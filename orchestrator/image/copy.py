@@ -9,7 +9,6 @@ Touches: both registries, by the rights of the two sessions.
 from __future__ import annotations
 
 import json
-import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,17 +90,20 @@ def copy(
     *,
     tags: Sequence[str],
     emit: Emit,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] | None = None,
 ) -> Copied:
     """Copies the image and gives it the tags, which never move: one that names another digest is an error before any upload.
 
-    Raises ImageError when the digest is gone, when a repository is missing or may not be read (its details are then the policy
+    `sleep` waits some seconds before another attempt. Raises ImageError when the digest is gone, when a repository is missing or may not be read (its details are then the policy
     statement to add), when a tag is taken, when a registry cannot be reached; AwsError.
     """
     _require_names(digest, tags)
-    with _opened(source, sleep) as out, _opened(target, sleep) as into:
+    progress = transfer.Progress()
+    # Who waits is woken when the copy is stopped.
+    pause = sleep or progress.stop.wait
+    with _opened(source, pause) as out, _opened(target, pause) as into:
         try:
-            return _Copy(source, target, out, into, emit).run(digest, tuple(tags))
+            return _Copy(source, target, out, into, emit=emit, progress=progress).run(digest, tuple(tags))
         except (RegistryError, AwsError) as error:
             raise _explained(error, source, target) from error
 
@@ -128,7 +130,7 @@ def pull_policy(account_id: str, partition: str = "aws") -> str:
 
 
 @contextmanager
-def _opened(side: Side, sleep: Callable[[float], None]) -> Iterator[Repository]:
+def _opened(side: Side, sleep: Callable[[float], object]) -> Iterator[Repository]:
     session, url = side.session, side.repository_url
     repository = Repository(
         url,
@@ -156,8 +158,17 @@ def _require_names(digest: str, tags: Sequence[str]) -> None:
 class _Copy:
     """One copy: the two ends, and how manifests are read and put between them."""
 
-    def __init__(self, source: Side, target: Side, out: Repository, into: Repository, emit: Emit) -> None:
-        self.out, self.into, self.emit = out, into, emit
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        out: Repository,
+        into: Repository,
+        *,
+        emit: Emit,
+        progress: transfer.Progress,
+    ) -> None:
+        self.out, self.into, self.emit, self.progress = out, into, emit, progress
         self.target = target
         self.get: Callable[[str], Manifest | None] = out.manifest
         self.held: Callable[[str], Manifest | None] = into.manifest
@@ -179,7 +190,12 @@ class _Copy:
         wanted = tuple(tag for tag in tags if not self._has_tag(tag, digest))
         family = referrers.gather(referrers.Source(self.get, self.out.referrers), image)
         for gone in family.absent:
-            self.emit(Warned(f"{self.out.url} lists {gone} as belonging to {digest}, and does not have it"))
+            self.emit(
+                Warned(
+                    f"{gone} in {self.out.url} belongs to {digest}, and stays behind: it is not there any more, or of a type that"
+                    " cannot be copied"
+                )
+            )
         missing = self._missing(family)
         mounted, sent, present = self._carry_blobs(missing, digest)
         refused = self._put_manifests(family, missing)
@@ -228,37 +244,37 @@ class _Copy:
             (blob for blob, is_there in zip(blobs, held, strict=True) if not is_there),
             key=lambda blob: -blob.size,
         )
-        progress = transfer.Progress()
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            futures = {pool.submit(self._carry, blob, progress): blob for blob in absent}
+            futures = {pool.submit(self._carry, blob): blob for blob in absent}
             try:
-                self._follow(futures, progress, f"{self.into.url}@{digest}")
-            finally:
-                progress.stop.set()
+                self._follow(futures, f"{self.into.url}@{digest}")
+            except BaseException:
+                self.progress.stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
+                raise
         mounted = tuple(blob for future, blob in futures.items() if future.result())
         sent = tuple(blob for blob in absent if blob not in mounted)
         return mounted, sent, len(blobs) - len(absent)
 
-    def _carry(self, blob: Blob, progress: transfer.Progress) -> bool:
+    def _carry(self, blob: Blob) -> bool:
         """Whether the blob was mounted; else it was sent."""
         begun = None
         if self.mounts and self.out.url != self.into.url:
             begun = self.into.mount(blob.digest, self.out.name)
             if begun is None:
-                progress.reach(blob.digest, blob.size)
+                self.progress.reach(blob.digest, blob.size)
                 return True
-        transfer.send(self.out, self.into, blob, begun, progress)
+        transfer.send(self.out, self.into, blob, begun, self.progress)
         return False
 
-    def _follow(self, futures: dict[Future[bool], Blob], progress: transfer.Progress, image: str) -> None:
+    def _follow(self, futures: dict[Future[bool], Blob], image: str) -> None:
         """Tells how far the blobs are until all are there. Raises what the first that failed raised."""
         total, told, pending = sum(blob.size for blob in futures.values()), 0, set(futures)
         while pending:
             ended, pending = wait(pending, timeout=_TOLD_EVERY_S, return_when=FIRST_EXCEPTION)
             for future in ended:
                 future.result()
-            done = progress.done_bytes
+            done = self.progress.done_bytes
             if done != told:
                 self.emit(CopyProgress(image, done, total))
                 told = done

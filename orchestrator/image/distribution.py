@@ -78,7 +78,7 @@ class TransientError(ImageError):
 class Patience:
     """Attempts at one thing, and the waits between them: exponential, with jitter. `forward` counts anew after progress."""
 
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
     failed: int = 0
 
     def forward(self) -> None:
@@ -141,7 +141,7 @@ class Repository:
         log_in: Callable[[], Login] | None,
         environ: Mapping[str, str],
         user_agent: str,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.url = url
         self.host, _, self.name = url.partition("/")

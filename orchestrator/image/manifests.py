@@ -29,6 +29,10 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 
 
+class ForeignManifestError(ImageError):
+    """A manifest of a type that cannot be carried as it is."""
+
+
 @dataclass(frozen=True)
 class Blob:
     """A config or a layer; `size` in bytes."""
@@ -61,7 +65,7 @@ def digest_of(content: bytes) -> str:
 def read(content: bytes, media_type: str) -> Manifest:
     """A manifest from its bytes; `media_type` is what the registry calls it, or "" to take its own word.
 
-    Raises ImageError when it is no manifest that can be carried as it is, such as one of Docker's schema 1.
+    Raises ForeignManifestError for one of another type, such as Docker's schema 1, and ImageError for what is no manifest.
     """
     digest = digest_of(content)
     try:
@@ -74,7 +78,7 @@ def read(content: bytes, media_type: str) -> Manifest:
     if kind not in MEDIA_TYPES:
         kind = str(document.get("mediaType", kind))
     if kind not in MEDIA_TYPES:
-        raise ImageError(
+        raise ForeignManifestError(
             f"the manifest {digest} is of type `{kind or 'unknown'}`, which cannot be copied as it is",
             hint="build the image with a current builder: OCI image and index, and Docker schema 2, are copied",
         )

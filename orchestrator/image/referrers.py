@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ImageError
+from orchestrator.image.manifests import ForeignManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,8 @@ class Source:
 class Family:
     """An image with what belongs to it: `members` each after its own parts and its subject, the image before what is about it.
 
-    `tags` are those by which what is about the image is found; `absent` the digests that are listed and are not there.
+    `tags` are those by which what is about the image is found; `absent` the digests that are listed, and are not there or of a
+    type that cannot be carried.
     """
 
     image: Manifest
@@ -94,6 +96,7 @@ def gather(source: Source, image: Manifest) -> Family:
             hint="it was deleted there, by hand or by a lifecycle policy: push the image again",
         )
     members = tuple(known.manifests.values())
+    source = known.source = Source(_lenient(source.manifest, known.absent), source.referrers)
     asked: set[str] = set()
     with ThreadPoolExecutor(_PARALLEL) as pool:
         while subjects := [digest for digest in known.manifests if digest not in asked]:
@@ -103,6 +106,21 @@ def gather(source: Source, image: Manifest) -> Family:
                 _add(known, tagged, digests)
     referrers = tuple(one for one in known.manifests.values() if one not in members)
     return Family(image, members, referrers, known.tags, tuple(dict.fromkeys(known.absent)))
+
+
+def _lenient(
+    manifest: Callable[[str], Manifest | None], absent: list[str]
+) -> Callable[[str], Manifest | None]:
+    """What is about an image may be of a type that nobody knows; that is no reason to leave the image where it is."""
+
+    def look(reference: str) -> Manifest | None:
+        try:
+            return manifest(reference)
+        except ForeignManifestError:
+            absent.append(reference)
+            return None
+
+    return look
 
 
 def _add(known: _Found, tagged: dict[str, Manifest], digests: tuple[str, ...]) -> None:

@@ -264,6 +264,25 @@ def test_what_is_listed_and_gone_is_told_and_a_platform_that_is_gone_is_an_error
         shelf.gather(shelf.put(subject, gone))
 
 
+def test_what_nobody_can_carry_stays_behind_unless_it_is_the_image():
+    shelf = Shelf()
+    subject, odd = shelf.put(mark="image"), shelf.put(mark="odd")
+    index = shelf.put(odd)
+
+    def manifest(reference):
+        if reference == odd.digest:
+            raise manifests.ForeignManifestError("of a type that cannot be copied as it is")
+        return shelf.by_digest.get(reference)
+
+    source = referrers.Source(
+        manifest, lambda digest: (odd.digest, index.digest) if digest == subject.digest else ()
+    )
+    family = referrers.gather(source, subject)
+    assert (family.referrers, family.absent) == ((), (odd.digest,))
+    with pytest.raises(ImageError, match="of a type"):
+        referrers.gather(source, index)
+
+
 def test_things_that_refer_to_each_other_end():
     """No registry can hold a circle of digests, but one can say that it does."""
     one, two = (manifests.read(image(mark=mark), IMAGE_TYPES[0]) for mark in "12")
