@@ -1,1 +1,3 @@
-"""From a Git commit to an image in ECR, named by its digest: source → engine (build, push) → checked against ECR."""
+"""From a Git commit to an image in ECR, named by its digest: source → engine (build, push) → checked against ECR; and on, by copy,
+to the registries of other environments.
+"""

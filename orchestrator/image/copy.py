@@ -19,7 +19,8 @@ from orchestrator.aws import user_agent
 from orchestrator.errors import AwsError, ImageError, OrchError
 from orchestrator.events import CopyProgress, Emit, Warned
 from orchestrator.image import ecr, manifests, referrers, transfer
-from orchestrator.image.distribution import RegistryError, Repository
+from orchestrator.image.attempts import RegistryError
+from orchestrator.image.distribution import Repository
 from orchestrator.image.ecr import place_of
 from orchestrator.permissions import partition_of
 

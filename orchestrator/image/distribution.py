@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 import re
 import threading
 import time
@@ -31,6 +30,7 @@ from urllib.parse import urljoin, urlsplit
 from orchestrator.aws import ca_bundle
 from orchestrator.errors import ImageError
 from orchestrator.image import manifests
+from orchestrator.image.attempts import Patience, RegistryError, TransientError
 from orchestrator.image.engine import Login, is_loopback
 
 if TYPE_CHECKING:
@@ -47,51 +47,9 @@ _CONNECTIONS = 8
 _MAX_REDIRECTS = 5
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
-# Attempts in a row that brought nothing forward.
-_ATTEMPTS = 6
-_FIRST_BACKOFF_S = 0.2
-_LONGEST_BACKOFF_S = 20.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _EXPIRED = "token has expired"
-
-
-class RegistryError(ImageError):
-    """The registry of that repository refused: `status` is HTTP's, `code` the distribution API's, such as MANIFEST_UNKNOWN, or ""."""
-
-    def __init__(self, message: str, *, repository: str, status: int, code: str = "") -> None:
-        super().__init__(message)
-        self.repository = repository
-        self.status = status
-        self.code = code
-
-
-class TransientError(ImageError):
-    """The connection or the registry failed in a way that may pass; `after_s` is the wait that the registry asks for."""
-
-    def __init__(self, message: str, *, after_s: float = 0.0) -> None:
-        super().__init__(message, hint="run the same command again: what has arrived is not sent twice")
-        self.after_s = after_s
-
-
-@dataclass
-class Patience:
-    """Attempts at one thing, and the waits between them: exponential, with jitter. `forward` counts anew after progress."""
-
-    sleep: Callable[[float], object] = time.sleep
-    failed: int = 0
-
-    def forward(self) -> None:
-        self.failed = 0
-
-    def wait(self, error: TransientError) -> None:
-        """Waits before the next attempt; raises the error as an ImageError when there have been enough."""
-        self.failed += 1
-        if self.failed >= _ATTEMPTS:
-            raise ImageError(f"{error.message} ({self.failed} attempts)", hint=error.hint) from error
-        backoff_s = min(_FIRST_BACKOFF_S * 2.0 ** (self.failed - 1), _LONGEST_BACKOFF_S)
-        jittered_s = backoff_s * (0.5 + random.random() / 2)  # noqa: S311 - jitter, not a secret
-        self.sleep(max(jittered_s, min(error.after_s, _LONGEST_BACKOFF_S)))
 
 
 @dataclass(frozen=True)

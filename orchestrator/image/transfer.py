@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ImageError
-from orchestrator.image.distribution import RegistryError, Repository, TransientError
+from orchestrator.image.attempts import RegistryError, TransientError
 
 if TYPE_CHECKING:
     from _hashlib import HASH
     from collections.abc import Iterator
 
-    from orchestrator.image.distribution import Patience, Upload
+    from orchestrator.image.attempts import Patience
+    from orchestrator.image.distribution import Repository, Upload
     from orchestrator.image.manifests import Blob
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from orchestrator.errors import ImageError
 from orchestrator.events import CopyProgress
 from orchestrator.image import copy, manifests, referrers, transfer
+from orchestrator.image.attempts import Patience, RegistryError, TransientError
 from orchestrator.image.copy import Side
-from orchestrator.image.distribution import Patience, RegistryError, TransientError, Upload, _proxy_of
+from orchestrator.image.distribution import Upload, _proxy_of
 from orchestrator.image.ecr import Place, place_of
 from orchestrator.image.manifests import IMAGE_TYPES, INDEX_TYPES, Blob
 from orchestrator.report import json_lines
