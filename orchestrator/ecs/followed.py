@@ -23,7 +23,7 @@ Diagnose = Callable[[], tuple[TaskFailure, ...]]
 Unplaced = Callable[[str, str], TaskFailure | None]
 
 _EVENTS_EVERY_S = 30.0
-# Nothing counts the tasks that fail in a staged rollout, so that they are looked for.
+# Nothing may count the tasks that fail in a staged rollout, so that they are looked for.
 _LACKING_EVERY_S = 10.0
 _ONGOING = frozenset({"PENDING", "IN_PROGRESS"})
 
@@ -50,7 +50,7 @@ Judge = Callable[[Mapping[str, Stage]], Mapping[str, str]]
 @dataclass(frozen=True)
 class Terms:
     """How one rollout is followed: for so long at most, bake times and pauses aside. `fail_fast` rolls back what cannot succeed, and
-    `is_ours` a staged one that takes too long: nothing else would end it. `continue_with` is the command that ends a pause.
+    `is_ours` a staged one that takes too long: nothing else may end it. `continue_with` is the command that ends a pause.
     """
 
     timeout_s: float
@@ -91,7 +91,8 @@ class Followed:
     is_late: bool = False
     bakes_s: float = 0.0
     paused_at: float | None = None
-    missed_pause: str = ""
+    paused_stage: str = ""
+    is_pause_missed: bool = False
 
     @property
     def strategy(self) -> Strategy:
@@ -139,10 +140,12 @@ class Followed:
         self.bakes_s = self.strategy.bakes_s
         if self.paused_at is not None:
             self.deadline += now - self.paused_at
-        is_paused = self.is_ongoing and self.ours is not None and self.ours.paused
-        self.paused_at = now if is_paused else None
-        if self.ours is not None and any(hook.status == "TIMED_OUT" for hook in self.ours.hooks):
-            self.missed_pause = self.missed_pause or self.ours.lifecycle_stage
+        self.paused_at = None
+        if self.ours is not None and self.is_ongoing and self.ours.paused:
+            self.paused_at, self.paused_stage = now, self.ours.lifecycle_stage
+        self.is_pause_missed = self.ours is not None and any(
+            hook.kind == "PAUSE" and hook.status == "TIMED_OUT" for hook in self.ours.hooks
+        )
 
 
 def has_moved(one: Followed, state: ServiceState | None) -> bool:
@@ -189,9 +192,9 @@ def attributed(one: Followed, said: tuple[Verdict, str]) -> tuple[Verdict, str]:
         return Verdict.TIMED_OUT, f"{one.stopped_for}; rolled back"
     if decided is Verdict.ROLLED_BACK and one.stopped_for:
         return decided, one.stopped_for
-    if decided is Verdict.ROLLED_BACK and one.missed_pause:
-        missed = f"nobody answered the pause at {one.missed_pause} in time"
-        return decided, f"{reason}: {missed}" if reason else missed
+    if decided is Verdict.ROLLED_BACK and one.is_pause_missed:
+        missed = f"nobody answered the pause{f' at {one.paused_stage}' if one.paused_stage else ''} in time"
+        return decided, f"{reason.rstrip('.')}: {missed}" if reason else missed
     if decided in {Verdict.ROLLED_BACK, Verdict.FAILED} and one.failures and decisive(one.failures):
         return decided, f"{reason}: {decisive(one.failures)}" if reason else str(decisive(one.failures))
     return decided, reason

@@ -236,7 +236,7 @@ def _judge_breaker(service: Service, wish: Wish) -> Finding:
     check = Check("circuit-breaker", "circuit breaker", wish.contract.service)
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
     if wish.strategy.is_staged:
-        return check.skip(f"it is not for the strategy {wish.strategy.type}: orch itself ends what fails")
+        return check.skip(f"it may not watch over {wish.strategy.type}: orch itself ends what fails")
     if not service.has_breaker:
         return check.fail(
             "it is off: ECS would try a release that cannot start for ever",

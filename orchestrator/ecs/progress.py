@@ -90,7 +90,7 @@ def _progress(one: Followed, state: ServiceState) -> RolloutProgress:
         counts = (deployment.running, deployment.pending, deployment.desired)
     failed = deployment.failed if deployment is not None else 0
     if ours is not None:
-        # No circuit breaker counts them in a staged rollout.
+        # In a staged rollout there may be no circuit breaker that counts them.
         failed = max(ours.failure_count, failed) if ours.strategy.is_staged else ours.failure_count
     return RolloutProgress(
         service=started.service,
@@ -100,7 +100,7 @@ def _progress(one: Followed, state: ServiceState) -> RolloutProgress:
         pending=counts[1],
         desired=counts[2],
         failed=failed,
-        failure_threshold=ours.threshold if ours and not ours.strategy.is_staged else 0,
+        failure_threshold=ours.threshold if ours else 0,
     )
 
 

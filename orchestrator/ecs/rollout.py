@@ -6,8 +6,9 @@ their events. Any read may be late or fail; what was read of a look counts all t
 once; when its cause cannot pass, the deployment is rolled back then, and not when ECS has tried often enough. No local time of
 day is compared with any of AWS's.
 
-A staged rollout (blue/green, linear, canary) has no circuit breaker: its own run rolls it back when it takes too long. What ECS waits
-for as it was told to, bake times and pauses, does not count. A pause is told, and ended by somebody else or by its own timeout.
+AWS's documentation is at odds whether a circuit breaker watches over a staged rollout (blue/green, linear, canary): that of
+DeploymentCircuitBreaker says no, developerguide/deployment-failure-detection and Terraform's tests of blue/green say yes. So its own
+run rolls it back when it takes too long. What ECS waits for as it was told to, bake times and pauses, does not count. A pause is told, and ended by somebody else or by its own timeout.
 Touches: ecs:StopServiceDeployment, and the reads of services.py.
 """
 
@@ -282,7 +283,7 @@ class Watch:
         self._emit(
             Warned(
                 f"{one.started.service}: {said}; orch asked ECS to roll back now",
-                f"no circuit breaker ends a {one.strategy.type} rollout; timeout_s in [rollout] of orch.toml gives it longer",
+                f"nothing else may end a {one.strategy.type} rollout; timeout_s in [rollout] of orch.toml gives it longer",
             )
         )
         self._pace.begin(self._clock.now(), followed=len(self._followed))
@@ -354,8 +355,8 @@ class Watch:
             self._emit(
                 Warned(
                     f"{one.started.service}: {cause}; orch asked ECS to roll back now",
-                    "fail_fast = false in [rollout] of orch.toml waits for "
-                    + ("timeout_s" if one.strategy.is_staged else "the circuit breaker"),
+                    "fail_fast = false in [rollout] of orch.toml waits for the circuit breaker"
+                    + (", or for timeout_s" if one.strategy.is_staged else ""),
                 )
             )
 
