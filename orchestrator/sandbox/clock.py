@@ -45,6 +45,11 @@ class Clock:
                 self._base = self._frozen_at - time.monotonic()
                 self._frozen_at = None
 
+    @property
+    def is_frozen(self) -> bool:
+        with self._lock:
+            return self._frozen_at is not None
+
     def _read(self) -> float:
         return self._base + time.monotonic() if self._frozen_at is None else self._frozen_at
 

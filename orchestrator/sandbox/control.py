@@ -18,10 +18,12 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SandboxError
+from orchestrator.sandbox.scenario import ScenarioSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,6 +59,14 @@ class State:
     started_at: str
     task_seconds: float
     log_path: str
+
+
+@dataclass(frozen=True)
+class ClockTime:
+    """The sandbox's time, ISO 8601 in UTC, and whether it stands still."""
+
+    now: str
+    is_frozen: bool
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
@@ -159,6 +169,55 @@ def control(sandbox: Sandbox, method: str, route: str, body: object = None) -> d
             f"the sandbox at {sandbox.endpoint_url} (process {sandbox.pid}) does not answer: {error}",
             hint=f"read {sandbox.log_path}, then `orch sandbox down` and `orch sandbox up`",
         ) from error
+
+
+def set_scenario(
+    sandbox: Sandbox,
+    service: str,
+    behaviour: str,
+    *,
+    account_id: str | None = None,
+    region: str | None = None,
+    times: int | None = None,
+) -> ScenarioSet:
+    """Makes one behaviour of scenario.py happen to one ECS service. Raises SandboxError, which says what there is instead."""
+    wish = {
+        "service": service,
+        "behaviour": behaviour,
+        "account_id": account_id,
+        "region": region,
+        "times": times,
+    }
+    return ScenarioSet(**_granted(control(sandbox, "POST", "scenarios", wish))["set"])
+
+
+def clear_scenarios(
+    sandbox: Sandbox, service: str | None = None, *, account_id: str | None = None, region: str | None = None
+) -> int:
+    """Takes back what is set, of one service or of all; returns how many scenarios that were. Raises SandboxError."""
+    wish = {"service": service, "account_id": account_id, "region": region}
+    return int(_granted(control(sandbox, "POST", "scenarios/clear", wish))["cleared"])
+
+
+def scenarios(sandbox: Sandbox) -> tuple[ScenarioSet, ...]:
+    """What is set now."""
+    return tuple(ScenarioSet(**one) for one in control(sandbox, "GET", "scenarios")["set"])
+
+
+def move_clock(sandbox: Sandbox, *, freeze: bool | None = None, advance_s: float = 0.0) -> ClockTime:
+    """Holds the sandbox's clock or lets it run on, and pushes it; with neither it only tells. Raises SandboxError."""
+    wish: dict[str, object] = {} if freeze is None else {"freeze": freeze}
+    if advance_s:
+        wish["advance"] = advance_s
+    answer = control(sandbox, "POST", "clock", wish)
+    now = datetime.fromtimestamp(answer["now"], UTC).isoformat(timespec="seconds")
+    return ClockTime(now, answer["is_frozen"])
+
+
+def _granted(answer: dict[str, Any]) -> dict[str, Any]:
+    if "error" in answer:
+        raise SandboxError(answer["error"]["message"], hint=answer["error"]["hint"])
+    return answer
 
 
 def aws_environment(sandbox: Sandbox, *, account_id: str | None, region: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ from moto.ecs.exceptions import (
 )
 from moto.ecs.models import EC2ContainerServiceBackend, Service, Task, ecs_backends
 
-from orchestrator.sandbox import ecs_settings, launch, targets
+from orchestrator.sandbox import ecs_settings, launch, scenario, targets
 from orchestrator.sandbox.clock import timestamp
 from orchestrator.sandbox.deployments import (
     Configuration,
@@ -64,6 +64,7 @@ class SandboxTask(Task):
     load_balancers: list[dict[str, Any]]
     play: Play | None
     has_exec: bool
+    behaviour: str | None
 
 
 class SandboxEcsBackend(EC2ContainerServiceBackend):
@@ -269,8 +270,9 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
 
     def _alarms_firing(self, names: Sequence[str]) -> dict[str, float]:
         alarms = cloudwatch_backends[self.account_id][self.region_name].alarms
+        # A datetime holds microseconds, and may have been rounded up to a moment that is still to come.
         return {
-            name: alarms[name].state_updated_timestamp.replace(tzinfo=UTC).timestamp()
+            name: alarms[name].state_updated_timestamp.replace(tzinfo=UTC).timestamp() - 1e-6
             for name in names
             if name in alarms and alarms[name].state_value == "ALARM"
         }
@@ -357,6 +359,14 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
     def own_tasks(self, cluster: str) -> list[SandboxTask]:
         return [task for task in self.tasks.get(cluster, {}).values() if isinstance(task, SandboxTask)]
 
+    def end_tasks(self, key: str, most: int) -> int:
+        """Lets that many running tasks of a service exit with code 1, in the next moment of the clock; returns how many."""
+        cluster, _, service = key.partition(":")
+        own = [task for task in self.own_tasks(cluster) if task.group == f"service:{service}"]
+        # Not in this moment, which the rollouts have passed already.
+        at = self.runtime.clock.now() + 0.001
+        return sum(task.life.die(at) for task in [task for task in own if task.life.is_running(at)][:most])
+
     def find_tasks(self, cluster: str, wanted: list[str]) -> tuple[list[SandboxTask], list[str]]:
         """The tasks given by id or ARN, and the ARNs of those that are not there."""
         known = {task.id: task for task in self.own_tasks(self._get_cluster(cluster).name)}
@@ -366,8 +376,16 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
     def _launch_for_service(self, key: str, deployment: Deployment, at: float) -> TaskLife:
         service, settings = self.services[key], deployment.revision.settings
         definition = self.describe_task_definition(deployment.revision.task_definition)
+        where = scenario.Place(self.account_id, self.region_name, key)
+        behaviour = self.runtime.scenarios.next_start(where, deployment.deployment_id)
         fate = launch.decide_fate(
-            definition, place=self.place, runtime=self.runtime, overrides={}, one_off=False, settings=settings
+            definition,
+            place=self.place,
+            runtime=self.runtime,
+            overrides={},
+            one_off=False,
+            settings=settings,
+            behaviour=behaviour,
         )
         if fate.is_unplaced:
             return TaskLife(uuid.uuid4().hex, at, fate, self.runtime.timing)
@@ -378,6 +396,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
             one_off=False,
             overrides={},
             settings=settings,
+            behaviour=behaviour,
             group=f"service:{service.name}",
             started_by=deployment.deployment_id,
             launch_type=settings.get("launchType") or "",
@@ -398,6 +417,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         one_off: bool,
         overrides: dict[str, Any],
         settings: Mapping[str, Any] | None = None,
+        behaviour: str | None = None,
         has_exec: bool,
         **named: Any,
     ) -> SandboxTask:
@@ -408,6 +428,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
             overrides=overrides,
             one_off=one_off,
             settings=settings,
+            behaviour=behaviour,
         )
         fate, play = decide_command(fate, overrides, self.runtime.timing)
         named |= {"cluster": cluster, "backend": self, "overrides": overrides}
@@ -426,7 +447,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         task.definition = definition
         task.images = [self._image(container) for container in definition.container_definitions]
         task.told = set()
-        task.play, task.has_exec = play, has_exec
+        task.play, task.has_exec, task.behaviour = play, has_exec, behaviour
         task.load_balancers = list((settings or {}).get("loadBalancers") or ())
         self.tasks.setdefault(cluster.name, {})[task.task_arn] = task
         return task
@@ -465,7 +486,13 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
             # Its command took the place of the program.
             return
         launch.write_program_log(
-            task.definition, task.life, place=self.place, overrides=task.overrides, moment=moment, at=at
+            task.definition,
+            task.life,
+            place=self.place,
+            overrides=task.overrides,
+            moment=moment,
+            at=at,
+            behaviour=task.behaviour,
         )
 
     def _task_tags(self, service: Any, settings: Mapping[str, Any], definition: Any) -> list[dict[str, str]]:

@@ -54,15 +54,19 @@ def decide_fate(
     overrides: Mapping[str, Any],
     one_off: bool,
     settings: Mapping[str, Any] | None = None,
+    behaviour: str | None = None,
 ) -> tasks.Fate:
-    """What becomes of a task of this task definition that is started now; `settings` are its service's."""
+    """What becomes of a task of this task definition that is started now; `settings` are its service's, `behaviour` stands in
+    for what the task definition scripts.
+    """
     containers = definition.container_definitions
     problem = _problem(definition, containers, place, runtime)
     if problem:
         return tasks.Fate(runtime.timing.task_seconds, start_failure=tasks.start_failure(problem))
     fate = tasks.one_off_fate if one_off else tasks.service_fate
     names = _names(definition, settings or {})
-    behaviour = _variable(tasks.BEHAVIOUR_VARIABLE, containers, overrides)
+    if behaviour is None:
+        behaviour = _variable(tasks.BEHAVIOUR_VARIABLE, containers, overrides)
     return fate(behaviour, names.image, runtime.timing, names)
 
 
@@ -73,11 +77,19 @@ def write_log(definition: Any, life: TaskLife, *, place: Place, text: str, at: f
 
 
 def write_program_log(
-    definition: Any, life: TaskLife, *, place: Place, overrides: Mapping[str, Any], moment: Moment, at: float
+    definition: Any,
+    life: TaskLife,
+    *,
+    place: Place,
+    overrides: Mapping[str, Any],
+    moment: Moment,
+    at: float,
+    behaviour: str | None = None,
 ) -> None:
     """Writes what the program of the first container says at that moment to that container's stream."""
     containers = definition.container_definitions
-    behaviour = _variable(tasks.BEHAVIOUR_VARIABLE, containers, overrides)
+    if behaviour is None:
+        behaviour = _variable(tasks.BEHAVIOUR_VARIABLE, containers, overrides)
     scripted = _variable(programs.LOGS_VARIABLE, containers, overrides)
     _write(containers[0], life, place, list(programs.lines(behaviour, moment, scripted)), at)
 

@@ -10,6 +10,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.sandbox.scenario import Scenarios
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -36,6 +38,7 @@ class Runtime:
     blobs: BlobStore
     port: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
+    scenarios: Scenarios = field(default_factory=Scenarios)
     passwords: dict[str, Password] = field(default_factory=dict)  # by the password itself
 
     @property

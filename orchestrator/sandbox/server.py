@@ -5,7 +5,8 @@ for ECS, ECR and Application Auto Scaling are replaced first. moto is not safe t
 answered one at a time; layers are pushed and pulled beside them.
 
 The control API (plain JSON, not AWS's): GET health; POST reset; GET calls (what was asked since the last reset, oldest
-first; see calls.py); POST clock with {"freeze": true}, {"advance": SECONDS} or {"freeze": false}; GET buckets/NAME; POST
+first; see calls.py); POST clock with {"freeze": true}, {"advance": SECONDS} or {"freeze": false}; GET clock; GET
+scenarios, POST scenarios and POST scenarios/clear (see happenings.py); GET buckets/NAME; POST
 buckets/NAME with [{"key": …, "body": …, "at": ISO 8601}, …], which puts many objects at once, each as if written at its time.
 Touches: its state folder (state file, blobs), and one port on 127.0.0.1.
 """
@@ -35,7 +36,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import get_input_stream
 
-from orchestrator.sandbox import accounts, calls, ecr, ecs, ecs_api, gaps, metrics
+from orchestrator.sandbox import accounts, calls, ecr, ecs, ecs_api, gaps, happenings, metrics
 from orchestrator.sandbox.blobs import BlobStore
 from orchestrator.sandbox.clock import Clock
 from orchestrator.sandbox.control import State, write_state
@@ -118,6 +119,11 @@ class Application:
             call["account"] = accounts.account_of(authorization)
             environ["HTTP_X_MOTO_ACCOUNT_ID"] = call["account"]
             ecs.tick_all()
+            if call["service"] == "ecs":
+                fault = self._runtime.scenarios.fault(call["account"], call["region"], call["operation"])
+                if fault is not None:
+                    said = {"__type": fault[0], "message": fault[1]}
+                    return _json(said, HTTPStatus.BAD_REQUEST)(environ, start_response)
             try:
                 return _read_whole(self._moto(environ, start_response))
             except NotImplementedError as error:
@@ -145,6 +151,11 @@ class Application:
             return _json({})
         if route == ("GET", "calls"):
             return _json({"calls": list(self._calls)})
+        if route[1].startswith("scenarios"):
+            with self._runtime.lock:
+                return self._scenarios(route, request)
+        if route == ("GET", "clock"):
+            return self._set_clock({})
         if route == ("POST", "clock"):
             return self._set_clock(request.get_json())
         return _json({"error": f"there is no {request.method} {request.path}"}, HTTPStatus.NOT_FOUND)
@@ -155,7 +166,18 @@ class Application:
             (clock.freeze if wish["freeze"] else clock.resume)()
         if "advance" in wish:
             clock.advance(float(wish["advance"]))
-        return _json({"now": clock.now()})
+        return _json({"now": clock.now(), "is_frozen": clock.is_frozen})
+
+    def _scenarios(self, route: tuple[str, str], request: Request) -> Response:
+        ecs.tick_all()
+        if route == ("GET", "scenarios"):
+            return _json(happenings.show(self._runtime))
+        act = {("POST", "scenarios"): happenings.put, ("POST", "scenarios/clear"): happenings.clear}.get(
+            route
+        )
+        if act is None:
+            return _json({"error": f"there is no {request.method} {request.path}"}, HTTPStatus.NOT_FOUND)
+        return _json(act(self._runtime, request.get_json()))
 
     def _reset(self) -> None:
         with self._runtime.lock:
@@ -163,6 +185,7 @@ class Application:
             reset_model_data()
             self._runtime.clock.resume()
             self._runtime.passwords.clear()
+            self._runtime.scenarios.clear(None)
             self._runtime.blobs.clear()
             self._calls.clear()
 

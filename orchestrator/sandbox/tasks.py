@@ -22,7 +22,7 @@ Simplified: images need no time of their own to pull; ENI and agent states pass 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.sandbox import reasons
 from orchestrator.sandbox.reasons import Names, TargetHealth
@@ -111,6 +111,14 @@ class TaskLife:
             started = self.running_at is not None and self.running_at <= at
             ending = Ending(stop_code, reason, SIGTERM_EXIT_CODE if started else None)
             self._stop = _Stop(at, ending)
+
+    def die(self, at: float) -> bool:
+        """Lets its program end with code 1 at that moment; False for a task that does not run then."""
+        if not self.is_running(at) or not self.is_active(at):
+            return False
+        ending = Ending("EssentialContainerExited", _ESSENTIAL, 1)
+        self.fate = replace(self.fate, run_s=at - self.created_at - self.fate.start_s, ending=ending)
+        return True
 
     @property
     def running_at(self) -> float | None:
