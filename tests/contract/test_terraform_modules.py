@@ -376,6 +376,8 @@ def test_a_second_service_changes_nothing_of_the_first_nor_of_what_they_share(pr
     for module in ("ecr", "iam", "ecs"):
         assert any(address.startswith(f'module.{module}["worker"].') for address in added)
         assert any(address.startswith(f'module.{module}["hello"].') for address in kept)
+    service = plan['module.ecs["worker"].aws_ecs_service.this']["change"]["after"]
+    assert service["alarms"] == [{"alarm_names": ["worker-errors"], "enable": True, "rollback": False}]
 
 
 def test_blue_green_leaves_what_runs_alone(prepared):

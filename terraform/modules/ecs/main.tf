@@ -417,10 +417,14 @@ data "aws_iam_policy_document" "traffic_trust" {
       identifiers = ["ecs.amazonaws.com"]
     }
 
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [split(":", var.cluster_arn)[4]]
+    dynamic "condition" {
+      for_each = local.blue_green.restrict_role_trust ? [split(":", var.cluster_arn)[4]] : []
+
+      content {
+        test     = "StringEquals"
+        variable = "aws:SourceAccount"
+        values   = [condition.value]
+      }
     }
   }
 }

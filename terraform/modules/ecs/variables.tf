@@ -441,7 +441,7 @@ variable "egress" {
 }
 
 variable "load_balancer" {
-  description = "The shared load balancer's listener and security group, and the rule that sends requests to this service; null leaves the service without one. blue_green adds what ECS needs to move traffic from one revision to the next, among it a role FAMILY-traffic under role_path, and with test a rule on the listener where the next one can be tried before (same priority unless told)."
+  description = "The shared load balancer's listener and security group, and the rule that sends requests to this service; null leaves the service without one. blue_green adds what ECS needs to move traffic from one revision to the next, among it a role FAMILY-traffic under role_path, and with test a rule on the listener where the next one can be tried before (same priority unless told). The role's trust asks for aws:SourceAccount, which AWS's own example does not: turn restrict_role_trust off should ECS fail to assume it."
   type = object({
     listener_arn                      = string
     security_group_id                 = string
@@ -456,6 +456,7 @@ variable "load_balancer" {
     blue_green = optional(object({
       role_path                = optional(string, "/")
       permissions_boundary_arn = optional(string)
+      restrict_role_trust      = optional(bool, true)
       test = optional(object({
         listener_arn = string
         priority     = optional(number)

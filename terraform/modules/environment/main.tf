@@ -177,6 +177,7 @@ module "ecs" {
         for wanted in rule.blue_green[*] : {
           role_path                = local.role_path
           permissions_boundary_arn = var.permissions_boundary_arn
+          restrict_role_trust      = wanted.restrict_role_trust
           test = var.load_balancer.test_listener == null ? null : {
             listener_arn = module.load_balancer[0].test_listener_arn
             priority     = wanted.test_priority

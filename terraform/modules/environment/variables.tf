@@ -206,7 +206,10 @@ variable "services" {
       health_check_matcher              = optional(string, "200")
       health_check_grace_period_seconds = optional(number, 60)
       deregistration_delay_seconds      = optional(number, 30)
-      blue_green                        = optional(object({ test_priority = optional(number) }))
+      blue_green = optional(object({
+        test_priority       = optional(number)
+        restrict_role_trust = optional(bool, true)
+      }))
     }))
 
     # what is kept

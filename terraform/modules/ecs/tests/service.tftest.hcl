@@ -227,6 +227,25 @@ run "blue_green_makes_what_ecs_moves_traffic_with" {
   }
 }
 
+run "the_trust_of_the_role_can_be_widened" {
+  command = plan
+
+  variables {
+    load_balancer = {
+      listener_arn      = "arn:aws:elasticloadbalancing:eu-central-1:111111111111:listener/app/demo-dev/0123456789abcdef/0123456789abcdef"
+      security_group_id = "sg-0aaaaaaaaaaaaaaaa"
+      priority          = 10
+      path_patterns     = ["/*"]
+      blue_green        = { restrict_role_trust = false }
+    }
+  }
+
+  assert {
+    condition     = [for statement in data.aws_iam_policy_document.traffic_trust[0].statement : length(statement.condition)] == [0]
+    error_message = "Without the restriction the trust must ask for nothing but ECS."
+  }
+}
+
 run "load_balancer_and_autoscaling_are_wired" {
   variables {
     autoscaling = { min_tasks = 2, max_tasks = 6 }

@@ -209,7 +209,7 @@ run "a_second_service_leaves_the_first_alone" {
   variables {
     services = {
       hello  = { container_port = 8080, desired_count = 2 }
-      worker = { cpu = 512, memory = 1024 }
+      worker = { cpu = 512, memory = 1024, deployment_alarms = { alarm_names = ["worker-errors"], rollback = false } }
     }
   }
 
