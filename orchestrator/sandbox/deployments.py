@@ -79,16 +79,22 @@ class Revision:
     is_swapped: bool = False
 
     @property
+    def load_balancers(self) -> list[dict[str, Any]]:
+        """The service's own, each with the target group that is this revision's."""
+        found = []
+        for balancer in self.settings.get("loadBalancers") or ():
+            alternate = (balancer.get("advancedConfiguration") or {}).get("alternateTargetGroupArn")
+            own = {"targetGroupArn": alternate} if self.is_swapped and alternate else {}
+            found.append({**balancer, **own})
+        return found
+
+    @property
     def resolved_load_balancers(self) -> list[dict[str, str]]:
         """Of `resolvedConfiguration`: which target group is this revision's, and which rule sends production traffic to it."""
         found = []
-        for balancer in self.settings.get("loadBalancers") or ():
-            advanced = balancer.get("advancedConfiguration") or {}
-            group = (
-                advanced.get("alternateTargetGroupArn") if self.is_swapped else balancer.get("targetGroupArn")
-            )
-            rule = advanced.get("productionListenerRule")
-            if group:
+        for balancer in self.load_balancers:
+            rule = (balancer.get("advancedConfiguration") or {}).get("productionListenerRule")
+            if group := balancer.get("targetGroupArn"):
                 found.append({"targetGroupArn": group} | ({"productionListenerRule": rule} if rule else {}))
         return found
 
@@ -158,6 +164,7 @@ class ServiceDeployment:
     baking_since: float | None = None
     stages: Stages | None = None
     blue_arn: str = ""
+    shifted_to: tuple[float, float] | None = None  # the weights that the listener rules have
     rollback_requested_at: float | None = None
     rollback_reason: str = ""
     rollback_started_at: float | None = None

@@ -91,6 +91,7 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         now = self.runtime.clock.now()
         for key, rollouts in self.rollouts.items():
             rollouts.advance(now)
+            targets.shift(rollouts, place=self.place)
             self._copy_state(key)
         for cluster in self.tasks:
             for task in self.own_tasks(cluster):
@@ -374,7 +375,8 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
         return found, [name for name in wanted if name.split("/")[-1] not in known]
 
     def _launch_for_service(self, key: str, deployment: Deployment, at: float) -> TaskLife:
-        service, settings = self.services[key], deployment.revision.settings
+        service, revision = self.services[key], deployment.revision
+        settings = {**revision.settings, "loadBalancers": revision.load_balancers}
         definition = self.describe_task_definition(deployment.revision.task_definition)
         where = scenario.Place(self.account_id, self.region_name, key)
         behaviour = self.runtime.scenarios.next_start(where, deployment.deployment_id)

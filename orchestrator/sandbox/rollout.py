@@ -19,8 +19,7 @@ begins with RECONCILE_SERVICE: the last completed revision gets all traffic back
 
 Simplified: a task is healthy a quarter of a task's start time after RUNNING (AWS: 40 s, or its health checks); the rollback
 deployment of a ROLLING one starts fresh tasks; an old deployment's tasks that die are not replaced, but blue's are; alarms are
-watched for five task starts after a ROLLING deployment is healthy (AWS: a time computed from the alarms). Which target group is
-a revision's is told (resolvedConfiguration), but all tasks register with the first one, and no traffic flows.
+watched for five task starts after a ROLLING deployment is healthy (AWS: a time computed from the alarms).
 Invented, because the documentation is silent: a superseded service deployment ends STOPPED; without a deployment to roll
 back to, a wanted rollback ends ROLLBACK_FAILED; the wording of `statusReason` but for the breaker's; what RECONCILE_SERVICE does
 with the traffic; the stages shown while going back. Event texts are close to AWS's, not equal.

@@ -154,3 +154,83 @@ def test_an_invalid_strategy_changes_nothing(cloud: Cloud) -> None:
     assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
     assert cloud.service()["deploymentConfiguration"]["strategy"] == "ROLLING"
     assert len(cloud.service_deployments()) == 1
+
+
+def test_the_listener_rules_and_target_groups_follow_the_stages(cloud: Cloud) -> None:
+    ec2, elbv2 = cloud.client("ec2"), cloud.client("elbv2")
+    subnets = ec2.describe_subnets()["Subnets"][:2]
+    names = [subnet["SubnetId"] for subnet in subnets]
+    balancer = elbv2.create_load_balancer(Name="web", Subnets=names)["LoadBalancers"][0]["LoadBalancerArn"]
+    blue, green = (
+        elbv2.create_target_group(
+            Name=name, Protocol="HTTP", Port=80, VpcId=subnets[0]["VpcId"], TargetType="ip"
+        )["TargetGroups"][0]["TargetGroupArn"]
+        for name in ("blue", "green")
+    )
+    listener = elbv2.create_listener(
+        LoadBalancerArn=balancer,
+        Protocol="HTTP",
+        Port=80,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": blue}],
+    )["Listeners"][0]["ListenerArn"]
+    forward = [{"TargetGroupArn": blue, "Weight": 100}, {"TargetGroupArn": green, "Weight": 0}]
+    production, test = (
+        elbv2.create_rule(
+            ListenerArn=listener,
+            Priority=priority,
+            Conditions=[{"Field": "path-pattern", "Values": [path]}],
+            Actions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": forward}}],
+        )["Rules"][0]["RuleArn"]
+        for priority, path in ((1, "/*"), (2, "/test/*"))
+    )
+
+    def rule_weights(arn: str) -> dict[str, int]:
+        (action,) = elbv2.describe_rules(RuleArns=[arn])["Rules"][0]["Actions"]
+        groups = action["ForwardConfig"]["TargetGroups"]
+        return {{blue: "blue", green: "green"}[one["TargetGroupArn"]]: one["Weight"] for one in groups}
+
+    def healthy(group: str) -> int:
+        described = elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return [one["TargetHealth"]["State"] for one in described].count("healthy")
+
+    advanced = {
+        "alternateTargetGroupArn": green,
+        "productionListenerRule": production,
+        "testListenerRule": test,
+        "roleArn": "arn:aws:iam::111111111111:role/ecs",
+    }
+    one = {
+        "targetGroupArn": blue,
+        "containerName": "app",
+        "containerPort": 80,
+        "advancedConfiguration": advanced,
+    }
+    awsvpc = {"container": {"portMappings": [{"containerPort": 80}]}, "networkMode": "awsvpc"}
+    cloud.create_service(
+        cloud.register(**awsvpc),
+        loadBalancers=[one],
+        networkConfiguration={"awsvpcConfiguration": {"subnets": names}},
+    )
+    cloud.advance(30)
+    assert (healthy(blue), healthy(green)) == (2, 0)
+    cloud.update_service(taskDefinition=cloud.register(**awsvpc), deploymentConfiguration=CANARY)
+    until(cloud, "PRODUCTION_TRAFFIC_SHIFT")
+    assert (rule_weights(production), rule_weights(test)) == (
+        {"green": 10, "blue": 90},
+        {"green": 100, "blue": 0},
+    )
+    assert (healthy(blue), healthy(green)) == (2, 2)
+    cloud.advance(20 * 60)
+    assert (current(cloud)["status"], rule_weights(production)) == ("SUCCESSFUL", {"green": 100, "blue": 0})
+    assert (healthy(blue), healthy(green)) == (0, 2)
+
+    cloud.update_service(taskDefinition=cloud.register(**awsvpc))
+    until(cloud, "PRODUCTION_TRAFFIC_SHIFT")
+    assert rule_weights(production) == {"green": 90, "blue": 10}
+    cloud.ecs.stop_service_deployment(serviceDeploymentArn=current(cloud)["serviceDeploymentArn"])
+    cloud.advance(10)
+    assert (current(cloud)["status"], rule_weights(production)) == (
+        "ROLLBACK_SUCCESSFUL",
+        {"green": 100, "blue": 0},
+    )
+    assert (healthy(blue), healthy(green)) == (0, 2)
