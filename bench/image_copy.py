@@ -6,7 +6,8 @@ Needs `skopeo`; with `docker-registry` (Debian's package) as well, both tools al
 has six layers of random bytes, 300 MB in all (60 MB with --quick). The tools take turns on the same registries, each copy into a
 repository of its own, and the best of their runs count. Printed, with what each is held to:
 
-    wall time   orch's as a multiple of skopeo's (1.3 at the most)
+    wall time   orch's as a multiple of skopeo's (1.3 at the most), both as whole processes; of the small image, and on a busy
+                machine, orch's start is the larger part, so that the copying is printed by itself too
     memory      the largest resident set of a process that only copies (150 MB at the most)
     digest      the same on both sides, as skopeo sees it
     resumed     bytes sent once more after a connection that breaks in the middle of a layer, up and down, as a share of the image
