@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 BY_TAG = "orch:by"
 _TAG_LENGTH = 256
 _RECORDS_READ = 10
-# After these the rollout went on, and somebody may still see its end.
-_OPEN = frozenset({Verdict.TIMED_OUT, Verdict.UNKNOWN})
 
 
 class Move(enum.Enum):
@@ -358,7 +356,7 @@ def newest_records(target: Target) -> tuple[ReleaseRecord, ...]:
 def is_on_record(records: Sequence[ReleaseRecord], revision: Revision) -> bool:
     """Whether one of the records says how the release ended that the revision names. Pure."""
     named = revision.tags.get(revisions.RELEASE_TAG)
-    return any(record.release.id == named and record.release.verdict not in _OPEN for record in records)
+    return any(record.release.id == named and record.release.verdict.is_final for record in records)
 
 
 def next_move(wanted: TaskDefinition, current: Revision, state: ServiceState) -> Move:

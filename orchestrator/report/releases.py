@@ -76,6 +76,7 @@ def record_lines(record: ReleaseRecord) -> list[str]:
             f"{_moment(record.began_at)}, recorded {_moment(record.recorded_at)}, took {_took(record)}",
         ),
         ("revision", release.revision),
+        ("strategy", release.strategy),
         ("tasks", f"{release.running_count} of {release.desired_count} running"),
         ("image", str(release.image)),
         ("commit", " ".join(filter(None, (release.commit, _of(release.committed_at))))),

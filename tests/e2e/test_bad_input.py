@@ -18,6 +18,8 @@ VERBS = [
     "verify",
     "status",
     "history",
+    "release",
+    "metrics",
     "diff",
     "drift",
     "tasks",
