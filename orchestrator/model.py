@@ -610,6 +610,57 @@ class Replaced:
 
 
 @dataclass(frozen=True)
+class PathCommit:
+    """A commit that a promotion brings."""
+
+    sha: str
+    title: str
+
+
+@dataclass(frozen=True)
+class PathService:
+    """What a promotion would change for one service. `changes` are those of the target's definition; `differs` is how what the
+    target would then run differs from what the source runs. Digests and commits are empty where there are none.
+    """
+
+    service: str
+    before: str
+    after: str
+    before_commit: str = ""
+    after_commit: str = ""
+    commits: tuple[PathCommit, ...] = ()
+    commits_note: str = ""
+    changes: tuple[Detail, ...] = ()
+    differs: tuple[Detail, ...] = ()
+
+
+@dataclass(frozen=True)
+class PendingChanges:
+    """What Terraform would change in an environment: a summary and the addresses; `error` says why that is not known."""
+
+    summary: str
+    addresses: tuple[str, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class PathView:
+    """Everything that a promotion would change."""
+
+    source: str
+    target: str
+    services: tuple[PathService, ...]
+    source_pending: PendingChanges
+    target_pending: PendingChanges
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """What the source has had of this checkout's infrastructure, and the target has not."""
+        both = set(self.source_pending.addresses)
+        return tuple(address for address in self.target_pending.addresses if address not in both)
+
+
+@dataclass(frozen=True)
 class PromotedFrom:
     """Where a release was carried from: the environment, and the release there."""
 

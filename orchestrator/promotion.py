@@ -137,6 +137,7 @@ class Destination:
     standing: Standing = Standing.GONE
     revision: str = ""
     digest: str = ""
+    commit: str = ""
     repository: str = ""
     tagged_digest: str | None = None
     lock: Lock | None = None

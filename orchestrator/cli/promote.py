@@ -43,6 +43,9 @@ def promote(
         bool,
         typer.Option("--check", help="Show the gate, and change nothing; exit 20 or 22 while it is shut."),
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show everything that would change, and change nothing.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for a gate that time, or the end of another run, will open.")
     ] = False,
@@ -90,6 +93,12 @@ def promote(
             console.say(lines.all_gates_lines(gates))
         codes = {gate.exit_code for gate in gates if not gate.is_open}
         return min(codes, default=0)
+    if plan:
+        view = promoting.plan(settings, here, there, asked)
+        from orchestrator.report import path_view
+
+        console.result([view], lambda _text: path_view.view_lines(view))
+        return 0
     releases = promoting.promote(
         settings, here, there, asked, reason=reason, patience=patience, approve=_approve(console, yes=yes)
     )

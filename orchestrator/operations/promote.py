@@ -31,7 +31,7 @@ from orchestrator.events import GateJudged
 from orchestrator.image import copy as copying
 from orchestrator.model import Image, Override, PromotedFrom
 from orchestrator.operations import lock as locking
-from orchestrator.operations import release, rollouts, verify
+from orchestrator.operations import path_view, release, rollouts, verify
 from orchestrator.operations.provenance import Provenance
 from orchestrator.operations.survey import read_ends, survey
 from orchestrator.permissions import Role
@@ -39,7 +39,7 @@ from orchestrator.permissions import Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orchestrator.model import Release
+    from orchestrator.model import PathView, Release
     from orchestrator.operations.plan_all import Ready
     from orchestrator.operations.survey import Asked, Ends, Surveyed
     from orchestrator.promotion import Gate
@@ -66,6 +66,15 @@ def check(
     """How the gate of each service stands, waited for as long as `patience` says. Raises OrchError."""
     ends = read_ends(settings, source, target)
     return tuple(one.gate for one in _await_open(ends, asked, patience))
+
+
+def plan(settings: Settings, source: Ready, target: Ready, asked: Asked) -> PathView:
+    """Everything that the promotion would change, whether its gate is open or not. Raises OrchError."""
+    ends = read_ends(settings, source, target)
+    found = survey(ends, asked)
+    for one in found:
+        target.steps.emit(GateJudged(one.gate))
+    return path_view.view(ends, found)
 
 
 def promote(

@@ -345,6 +345,7 @@ def _destination(
         standing=_standing(stands, service),
         revision=stands.revision,
         digest=image.digest if image else "",
+        commit=stands.commit.partition("-")[0],
         repository=service.repository_url,
         tagged_digest=ecr.digest_of_tag(session.ecr, service.repository_url, tag) if tag else None,
         lock=shared.lock,

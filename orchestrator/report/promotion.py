@@ -1,4 +1,4 @@
-"""The gate of a promotion, and what a promotion would change, as lines of text. Pure."""
+"""The gate of a promotion as lines of text. Pure."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _LONGEST = 400
 def gate_lines(gate: Gate) -> list[str]:
     """One service: where it stands in a line, and below it what was asked; what is not open with what to do about it."""
     width = max((len(row.title) for row in gate.rows), default=0)
-    lines = [f"{_readable(gate.service)}: {gate.source} → {gate.target}  {_what(gate)}  {_stands(gate)}"]
+    lines = [f"{readable(gate.service)}: {gate.source} → {gate.target}  {_what(gate)}  {_stands(gate)}"]
     for row in gate.rows:
-        lines.append(f"  {_SIGNS[row.state]} {row.title:<{width}}  {_readable(row.sentence)}")
+        lines.append(f"  {_SIGNS[row.state]} {row.title:<{width}}  {readable(row.sentence)}")
         if not row.is_open and row.hint:
-            lines.append(f"    → {_readable(row.hint)}")
+            lines.append(f"    → {readable(row.hint)}")
     return lines
 
 
@@ -45,7 +45,7 @@ def all_gates_lines(gates: Sequence[Gate]) -> list[str]:
 
 
 def _what(gate: Gate) -> str:
-    commit = f", commit {_readable(gate.commit[:_SHORT_COMMIT])}" if gate.commit else ""
+    commit = f", commit {readable(gate.commit[:_SHORT_COMMIT])}" if gate.commit else ""
     return f"{gate.digest[:_SHORT_DIGEST] or 'no image'}{commit}"
 
 
@@ -62,6 +62,6 @@ def _names(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row.title for row in rows))
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Words of others on one line, without what looks like a credential or would steer a terminal."""
     return clean(scrub(text), _LONGEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import boto3
@@ -90,12 +91,13 @@ def advance(project: Project, duration_s: float) -> None:
 
 
 def writes(project: Project, since: int) -> list[str]:
-    """The calls after that many that change something, by orch."""
+    """The calls after that many that change something; Terraform's own lock of a state, while it plans, does not."""
     listed = control.control(project.sandbox, "GET", "calls")["calls"][since:]
     return [
         f"{call['service']}:{call['operation']}"
         for call in listed
-        if not re.match(
+        if "HashiCorp" not in call["user_agent"]
+        and not re.match(
             r"(Describe|Get|List|Head|BatchGet|BatchCheck|AssumeRole)", call.get("operation") or "Get"
         )
     ]
@@ -155,3 +157,84 @@ def test_one_digest_goes_through_every_environment(path: Project) -> None:
 
     again = promote(path, "staging", "prod", "--yes")
     assert "NO_CHANGE" in again.stdout
+
+
+def test_a_promotion_again_after_a_rollback(path: Project) -> None:
+    first = digest(path, "prod")
+    (path.path / "examples/hello/page.txt").write_text("second\n")
+    path.commit("Say it ::error:: <b>louder</b>")
+    path.orch("apply", "--env", "dev", "--sandbox", "--yes")
+    second = digest(path, "dev")
+    promote(path, "dev", "staging", "--yes")
+    assert first != second == digest(path, "staging")
+
+    since = count(path)
+    shown = promote(path, "staging", "prod", "--plan").stdout
+    assert f"  image    {first[:19]} → {second[:19]}\n" in shown
+    assert re.search(r"    [0-9a-f]{8} Say it ::error:: <b>louder</b>\n", shown)
+    assert "infrastructure  staging: no changes\n                prod: no changes" in shown
+    assert writes(path, since) == []
+
+    advance(path, 1800)
+    promote(path, "staging", "prod", "--yes")
+    assert digest(path, "prod") == second
+    path.orch("rollback", "--env", "prod", "--sandbox")
+    assert digest(path, "prod") == first
+    done = promote(path, "staging", "prod", "--yes", "--output", "json")
+    assert digest(path, "prod") == second
+    steps = [event["name"] for event in events(done) if event["type"] == "step_finished"]
+    assert "copy" in steps
+    assert not {"build", "push"} & set(steps)
+
+    listed = path.orch("history", "--env", "prod", "--sandbox", "--output", "json").stdout.splitlines()
+    records = [json.loads(line)["release"] for line in listed]
+    assert [record["image"]["digest"] for record in records] == [second, first, second, first]
+    assert [(record["promoted_from"] or {}).get("environment") for record in records] == [
+        *("staging", None, "staging", "staging"),
+    ]
+
+
+def test_one_release_by_its_id(path: Project) -> None:
+    listed = path.orch("history", "--env", "staging", "--sandbox", "--output", "json").stdout.splitlines()
+    newest, oldest = (json.loads(line)["release"] for line in (listed[0], listed[-1]))
+    assert newest["image"]["digest"] != oldest["image"]["digest"]
+    promote(path, "staging", "prod", "--release", oldest["id"], "--yes")
+    assert digest(path, "prod") == oldest["image"]["digest"]
+    unknown = promote(path, "staging", "prod", "--release", "20200101T000000Z-abcdef", "--yes", code=1)
+    assert "staging has no release 20200101T000000Z-abcdef of hello" in unknown.stderr
+
+
+def test_apply_in_an_environment_of_the_path_keeps_what_runs(path: Project) -> None:
+    before = digest(path, "prod")
+    path.commit_nothing("Nothing that was promoted")
+    done = path.orch("apply", "--env", "prod", "--sandbox", "--yes")
+    assert "NO_CHANGE" in done.stdout
+    assert digest(path, "prod") == before
+
+
+def test_what_keeps_it_back(path: Project) -> None:
+    since = count(path)
+    for arguments, code, sentence in (
+        (("dev", "prod"), 20, "hello: path: prod promotes from staging, not from dev"),
+        (("prod", "prod"), 1, "--from and --to both name `prod`"),
+        (("staging", "nowhere"), 2, "there is no environment `nowhere`"),
+        (("staging", "prod", "--service", "other"), 2, "--service: there is no service `other`"),
+        (
+            ("staging", "prod", "--override", "lock", "--reason", "x"),
+            2,
+            "--override lock: a promotion has no such gate",
+        ),
+        (("dev", "prod", "--skip-path"), 2, "--skip-path needs a reason"),
+    ):
+        refused = promote(path, *arguments, "--yes", code=code)
+        assert sentence in refused.stderr
+    advance(path, 1800)
+    path.orch("lock", "--env", "prod", "--sandbox", "--reason", "the database moves")
+    since = count(path)
+    locked = promote(path, "staging", "prod", "--check", code=22)
+    assert "prod is locked by orch lock of" in locked.stdout
+    assert "the database moves" in locked.stdout
+    assert "environment `prod` is locked" in promote(path, "staging", "prod", "--yes", code=22).stderr
+    assert writes(path, since) == []
+    path.orch("unlock", "--env", "prod", "--sandbox", "--yes")
+    assert "OPEN" in promote(path, "staging", "prod", "--check").stdout
