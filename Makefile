@@ -25,8 +25,8 @@ demo: setup-demo ## Ship the example to an AWS that runs on this machine, twice
 	@scripts/demo
 
 # A test file stays with one worker, in order: the e2e files each tell a story on a sandbox of their own. They wait more than
-# they compute (the AWS provider sleeps), hence three workers on two cores, and the longest story goes first.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+# they compute (the AWS provider sleeps), hence four workers on two cores, and the longest story goes first.
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 LONGEST := tests/e2e/test_permissions.py tests/e2e
 
 .PHONY: test

@@ -80,12 +80,13 @@ output "orch" {{
 
 def tell(project: Project, env: str, account_id: str = ACCOUNT) -> None:
     """Puts in place of the environment's root module, which is applied, one that only has its output, in a state of its own. What
-    the real modules made goes on as it is.
+    the real modules made goes on as it is, and a plan is empty.
     """
-    state = project.client("s3", account_id).get_object(
-        Bucket=f"orch-state-{account_id}-{REGION}", Key=f"{env}/terraform.tfstate"
-    )
-    outputs = json.dumps(json.loads(state["Body"].read())["outputs"]["orch"]["value"])
+    s3, bucket = project.client("s3", account_id), f"orch-state-{account_id}-{REGION}"
+    state = json.loads(s3.get_object(Bucket=bucket, Key=f"{env}/terraform.tfstate")["Body"].read())
+    told = state | {"resources": [], "check_results": None}
+    s3.put_object(Bucket=bucket, Key=f"{env}/told.tfstate", Body=json.dumps(told).encode())
+    outputs = json.dumps(state["outputs"]["orch"]["value"])
     root = _emptied(project, env)
     (root / "main.tf").write_text(TOLD.format(env=env, outputs=json.dumps(outputs)))
     project.commit(f"A root module that only tells of {env}")

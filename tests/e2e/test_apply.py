@@ -168,11 +168,6 @@ def test_the_second_apply_changes_nothing(project, first):
     assert revisions(project) == known
 
 
-def test_the_plan_verb_agrees(project, first):
-    done = project.orch("plan", "--env", "dev", "--sandbox", "--detailed-exitcode")
-    assert done.stdout == "Plan for dev: no changes\n"
-
-
 def test_nothing_stands_in_the_way_of_the_next_rollout(project, first):
     done = project.orch("verify", "--env", "dev", "--sandbox")
     assert done.stdout.splitlines()[0] == "dev: 1 OK"
@@ -215,6 +210,11 @@ def test_a_freeze_stops_an_apply_until_somebody_opens_it_knowingly(project, told
     (project.path / "orch.toml").write_text(text)
     assert "there is no such rule" in project.orch(*APPLY, "--override", "frost", code=2).stderr
     assert "needs a reason" in project.orch(*APPLY, "--override", "freeze", code=2).stderr
+
+
+def test_the_plan_verb_agrees(project, told):
+    done = project.orch("plan", "--env", "dev", "--sandbox", "--detailed-exitcode")
+    assert done.stdout == "Plan for dev: no changes\n"
 
 
 def test_a_new_commit_is_built_and_rolled_out(project, told):

@@ -349,8 +349,10 @@ def test_bad_input_is_stopped_at_plan_with_what_to_do(project: Project, told):
     marks = re.findall(r"^::error file=(.+),line=\d+,title=(.+)::(.+)$", done.stderr, re.MULTILINE)
     assert {file for file, _title, _text in marks} == {"terraform/modules/environment/main.tf"}
     assert "Service crowded: Fargate does not offer" in " ".join(text for _file, _title, text in marks)
-    assert "hunter2-canary" not in done.stderr
-    said = refused_plan(project)
+    assert "hunter2-canary" not in done.stdout + done.stderr
+    assert "AKIAIOSFODNN7EXAMPLE" not in done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "No plan for dev: terraform plan failed" in said
     for expected in (
         "Service crowded: Fargate does not offer 4096 MiB with 256 CPU units. Choose a memory it offers with",
         "Service leaky: environment gives a literal value to DATABASE_PASSWORD",
