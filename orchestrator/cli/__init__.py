@@ -5,6 +5,7 @@
     verbs      the verbs on environments
     releases   the verbs on releases, and on what runs
     records    the verbs on release records
+    board      the verb that makes a page of all environments
     tasks      the verbs on tasks
     verify     the verb that checks what a rollout needs
     locks      the verbs on the locks of environments
@@ -21,7 +22,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.cli import locks, promote, records, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
+from orchestrator.cli import board, locks, promote, records, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
 from orchestrator.cli.app import app
 
 if TYPE_CHECKING:

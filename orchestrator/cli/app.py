@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # As somebody meets them: what ships, what looks, what mends, what sets up.
 _ORDER = (
     *("plan", "apply", "deploy", "promote", "watch", "continue", "rollback", "verify"),
-    *("status", "history", "release", "metrics", "diff", "drift"),
+    *("status", "board", "history", "release", "metrics", "diff", "drift"),
     *("tasks", "logs", "run", "exec", "scale"),
     *("lock", "unlock", "locks"),
     *("bootstrap", "policy", "destroy", "sandbox"),

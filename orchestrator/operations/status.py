@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orchestrator.ecs.revisions import Revision
     from orchestrator.ecs.services import ServiceState
-    from orchestrator.model import Lock, ReleaseRecord, ServiceContract
+    from orchestrator.model import Contract, Lock, ReleaseRecord, ServiceContract
     from orchestrator.operations.plan_all import Ready
     from orchestrator.settings import Environment, Settings
 
@@ -53,7 +53,11 @@ def board(settings: Settings, ready: Sequence[Ready]) -> tuple[EnvironmentStatus
 
 def status(settings: Settings, one: Ready) -> EnvironmentStatus:
     """One environment; its services in the order of their names. Raises OrchError."""
-    agreed = contract.read(settings, one.environment, one.session, one.environ, one.steps)
+    return status_of(one, contract.read(settings, one.environment, one.session, one.environ, one.steps))
+
+
+def status_of(one: Ready, agreed: Contract) -> EnvironmentStatus:
+    """The same, with the contract at hand. Raises OrchError."""
     reader = one.session.acting_as(Role.DEPLOY)
     with one.steps.step("status", "Ask ECS"):
         states = read_services(reader.ecs, agreed.services)
