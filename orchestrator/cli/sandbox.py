@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.app import Output, OutputOption, ProjectOption, app, guarded
+from orchestrator.cli.app import EnvOption, Output, OutputOption, ProjectOption, app, guarded
 from orchestrator.cli.run import describe_sandbox, find_sandbox, load_settings
 from orchestrator.errors import SettingsError
 
@@ -202,6 +202,48 @@ def scenario_clear(
     return 0
 
 
+@scenario_app.command("metric", context_settings={"ignore_unknown_options": True})
+@guarded
+def scenario_metric(
+    namespace: Annotated[str, typer.Argument(help="CloudWatch's namespace, e.g. Shop.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The metric's name.", show_default=False)],
+    values: Annotated[list[float], typer.Argument(help="Its values, oldest first.", show_default=False)],
+    *,
+    env: EnvOption,
+    dimension: Annotated[
+        list[str] | None,
+        typer.Option("--dimension", "-d", metavar="NAME=VALUE", help="May be repeated."),
+    ] = None,
+    every: Annotated[str, typer.Option(metavar="DURATION", help="How far apart the values are.")] = "1m",
+    project: ProjectOption = None,
+    output: OutputOption = Output.TEXT,
+) -> int:
+    """Let CloudWatch have a series of values from now on, for an analysis to read as the time comes."""
+    from orchestrator.sandbox import control
+
+    environment = load_settings(project).environment(env)
+    pairs = [text.partition("=") for text in dimension or ()]
+    if wrong := next((name for name, sign, value in pairs if not (name and sign and value)), None):
+        raise SettingsError(f"--dimension {wrong}: no value", hint="write NAME=VALUE")
+    until = control.put_metric(
+        find_sandbox(),
+        namespace,
+        name,
+        values,
+        dimensions={name: value for name, _, value in pairs},
+        every_s=_seconds(every),
+        account_id=environment.account_id,
+        region=environment.region,
+    )
+    if output is Output.JSON:
+        typer.echo(json.dumps({"type": "metric_put", "count": len(values), "until": until}))
+    else:
+        typer.echo(
+            f"{len(values)} value{'' if len(values) == 1 else 's'} of {namespace} {name}, until {until}"
+        )
+    return 0
+
+
 @clock_app.command("advance")
 @guarded
 def clock_advance(
@@ -210,13 +252,7 @@ def clock_advance(
     output: OutputOption = Output.TEXT,
 ) -> int:
     """Push the sandbox's time on, at once: what takes that long is over."""
-    from orchestrator.sandbox import scenario
-
-    try:
-        advance_s = scenario.duration_s(duration)
-    except ValueError:
-        raise SettingsError(f"{duration!r} is no duration", hint="write 90s, 20m, 1h30m or 2d") from None
-    return _move_clock(output, advance_s=advance_s)
+    return _move_clock(output, advance_s=_seconds(duration))
 
 
 @clock_app.command("freeze")
@@ -238,6 +274,15 @@ def clock_resume(*, output: OutputOption = Output.TEXT) -> int:
 def clock_show(*, output: OutputOption = Output.TEXT) -> int:
     """Tell the sandbox's time."""
     return _move_clock(output)
+
+
+def _seconds(duration: str) -> float:
+    from orchestrator.sandbox import scenario
+
+    try:
+        return scenario.duration_s(duration)
+    except ValueError:
+        raise SettingsError(f"{duration!r} is no duration", hint="write 90s, 20m, 1h30m or 2d") from None
 
 
 def _move_clock(output: Output, *, freeze: bool | None = None, advance_s: float = 0.0) -> int:

@@ -26,7 +26,7 @@ from orchestrator.errors import SandboxError
 from orchestrator.sandbox.scenario import ScenarioSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 DEFAULT_PORT = 4577
 DEFAULT_TASK_SECONDS = 2.0
@@ -199,6 +199,30 @@ def clear_scenarios(
     return int(_granted(control(sandbox, "POST", "scenarios/clear", wish))["cleared"])
 
 
+def put_metric(
+    sandbox: Sandbox,
+    namespace: str,
+    name: str,
+    values: Sequence[float],
+    *,
+    dimensions: Mapping[str, str],
+    every_s: float,
+    account_id: str,
+    region: str,
+) -> str:
+    """Lets CloudWatch have these values, one every `every_s` from now on; returns until when they reach, ISO 8601 in UTC."""
+    wish = {
+        "namespace": namespace,
+        "name": name,
+        "values": list(values),
+        "dimensions": dict(dimensions),
+        "every_s": every_s,
+        "account_id": account_id,
+        "region": region,
+    }
+    return _iso(control(sandbox, "POST", "scenarios/metric", wish)["until"])
+
+
 def scenarios(sandbox: Sandbox) -> tuple[ScenarioSet, ...]:
     """What is set now."""
     return tuple(ScenarioSet(**one) for one in control(sandbox, "GET", "scenarios")["set"])
@@ -210,8 +234,11 @@ def move_clock(sandbox: Sandbox, *, freeze: bool | None = None, advance_s: float
     if advance_s:
         wish["advance"] = advance_s
     answer = control(sandbox, "POST", "clock", wish)
-    now = datetime.fromtimestamp(answer["now"], UTC).isoformat(timespec="seconds")
-    return ClockTime(now, answer["is_frozen"])
+    return ClockTime(_iso(answer["now"]), answer["is_frozen"])
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _granted(answer: dict[str, Any]) -> dict[str, Any]:

@@ -360,14 +360,6 @@ class SandboxEcsBackend(EC2ContainerServiceBackend):
     def own_tasks(self, cluster: str) -> list[SandboxTask]:
         return [task for task in self.tasks.get(cluster, {}).values() if isinstance(task, SandboxTask)]
 
-    def end_tasks(self, key: str, most: int) -> int:
-        """Lets that many running tasks of a service exit with code 1, in the next moment of the clock; returns how many."""
-        cluster, _, service = key.partition(":")
-        own = [task for task in self.own_tasks(cluster) if task.group == f"service:{service}"]
-        # Not in this moment, which the rollouts have passed already.
-        at = self.runtime.clock.now() + 0.001
-        return sum(task.life.die(at) for task in [task for task in own if task.life.is_running(at)][:most])
-
     def find_tasks(self, cluster: str, wanted: list[str]) -> tuple[list[SandboxTask], list[str]]:
         """The tasks given by id or ARN, and the ARNs of those that are not there."""
         known = {task.id: task for task in self.own_tasks(self._get_cluster(cluster).name)}

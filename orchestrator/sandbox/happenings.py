@@ -1,4 +1,4 @@
-"""Sets scenarios in the running sandbox: finds the service that is meant, and makes happen what happens at once.
+"""Sets scenarios in the running sandbox: finds the service that is meant, makes happen what happens at once, puts metrics.
 
 Every answer is plain JSON for the control API; what cannot be done is an `error` with a message and a hint.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from moto.cloudwatch.models import cloudwatch_backends
+from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.core.exceptions import ServiceException
 from moto.ecs.models import ecs_backends
 
@@ -59,6 +60,26 @@ def clear(runtime: Runtime, wish: Mapping[str, Any]) -> dict[str, Any]:
     return {"cleared": before - len(list(runtime.scenarios.shown()))}
 
 
+def put_metric(runtime: Runtime, wish: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts a series of values, one every `every_s` from now on; they appear as the clock comes to them."""
+    now = runtime.clock.now()
+    dimensions = [{"Name": name, "Value": value} for name, value in wish["dimensions"].items()]
+    data = [
+        {
+            "MetricName": wish["name"],
+            "Dimensions": dimensions,
+            "Value": value,
+            "Timestamp": datetime.fromtimestamp(now + number * wish["every_s"], UTC),
+        }
+        for number, value in enumerate(wish["values"])
+    ]
+    # moto's own, which takes a series longer than the two hours that CloudWatch takes ahead of time.
+    CloudWatchBackend.put_metric_data(
+        cloudwatch_backends[wish["account_id"]][wish["region"]], wish["namespace"], data
+    )
+    return {"until": now + len(data) * wish["every_s"]}
+
+
 def show(runtime: Runtime) -> dict[str, Any]:
     return {"set": [asdict(one) for one in runtime.scenarios.shown()]}
 
@@ -84,7 +105,12 @@ def _put(
     cluster, _, service = place.key.partition(":")
     asked: dict[str, Any] = {"cluster": cluster, "service": service}
     if behaviour.name == "task-dies":
-        count = backend.end_tasks(place.key, times or 1)
+        own = [task for task in backend.own_tasks(cluster) if task.group == f"service:{service}"]
+        # In the next moment of the clock: the rollouts have passed this one already.
+        at = runtime.clock.now() + 0.001
+        count = sum(
+            task.life.die(at) for task in [task for task in own if task.life.is_running(at)][: times or 1]
+        )
         if not count:
             raise _RefusedError(
                 f"{service} has no running task", "wait for one, or `orch sandbox clock advance`"

@@ -6,7 +6,7 @@ answered one at a time; layers are pushed and pulled beside them.
 
 The control API (plain JSON, not AWS's): GET health; POST reset; GET calls (what was asked since the last reset, oldest
 first; see calls.py); POST clock with {"freeze": true}, {"advance": SECONDS} or {"freeze": false}; GET clock; GET
-scenarios, POST scenarios and POST scenarios/clear (see happenings.py); GET buckets/NAME; POST
+scenarios, POST scenarios, scenarios/clear and scenarios/metric (see happenings.py); GET buckets/NAME; POST
 buckets/NAME with [{"key": …, "body": …, "at": ISO 8601}, …], which puts many objects at once, each as if written at its time.
 Touches: its state folder (state file, blobs), and one port on 127.0.0.1.
 """
@@ -172,9 +172,11 @@ class Application:
         ecs.tick_all()
         if route == ("GET", "scenarios"):
             return _json(happenings.show(self._runtime))
-        act = {("POST", "scenarios"): happenings.put, ("POST", "scenarios/clear"): happenings.clear}.get(
-            route
-        )
+        act = {
+            "scenarios": happenings.put,
+            "scenarios/clear": happenings.clear,
+            "scenarios/metric": happenings.put_metric,
+        }.get(route[1] if route[0] == "POST" else "")
         if act is None:
             return _json({"error": f"there is no {request.method} {request.path}"}, HTTPStatus.NOT_FOUND)
         return _json(act(self._runtime, request.get_json()))

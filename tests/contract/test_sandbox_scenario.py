@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,49 @@ def test_a_canary_of_twenty_minutes_is_told_in_a_moment(cloud: Cloud) -> None:
     cloud.advance(20.5 * 60)
     assert cloud.service_deployments()[0]["status"] == "SUCCESSFUL"
     assert time.monotonic() - began < 2
+
+
+def test_the_command_finds_a_service_by_its_environment_and_puts_metrics(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    cloud.create_steady_service()
+    text = 'project = "demo"\nregion = "eu-central-1"\n\n[services.web]\n'
+    text += (
+        '[environments.dev]\naccount_id = "111111111111"\n[environments.prod]\naccount_id = "222222222222"\n'
+    )
+    (tmp_path / "orch.toml").write_text(text)
+    there = run(cloud, "scenario", "set", "web", "oom", "--env", "dev", "--project", str(tmp_path))
+    assert there.stdout.startswith("main/web (111111111111 eu-central-1): oom")
+    elsewhere = run(cloud, "scenario", "set", "web", "oom", "--env", "prod", "--project", str(tmp_path))
+    assert elsewhere.returncode == 1
+    assert "the sandbox has no ECS service web in 222222222222 eu-central-1" in elsewhere.stderr
+    words = [
+        "Shop",
+        "Errors",
+        "1",
+        "-2.5",
+        "--dimension",
+        "Service=web",
+        "--every",
+        "5m",
+        "--project",
+        str(tmp_path),
+    ]
+    done = run(cloud, "scenario", "metric", *words, "--env", "dev")
+    assert done.stdout.startswith("2 values of Shop Errors, until "), done.stderr
+    cloud.advance(301)
+    now = datetime.fromtimestamp(control.control(cloud.sandbox, "GET", "clock")["now"], UTC)
+    metric = {
+        "Namespace": "Shop",
+        "MetricName": "Errors",
+        "Dimensions": [{"Name": "Service", "Value": "web"}],
+    }
+    answer = cloud.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[{"Id": "e", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=1),
+    )
+    assert answer["MetricDataResults"][0]["Values"] == [-2.5, 1]
 
 
 def test_the_command_sets_shows_and_explains(cloud: Cloud) -> None:
