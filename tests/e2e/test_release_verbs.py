@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -49,6 +50,9 @@ def story(project: Project) -> Project:
     text = hand_made.ROOT.format(account="222222222222", region=hand_made.REGION, services=told)
     (root / "main.tf").write_text(text.replace("dev/terraform.tfstate", "staging/terraform.tfstate"))
     overlay(project)
+    # staging builds its own images here.
+    text = (project.path / "orch.toml").read_text()
+    (project.path / "orch.toml").write_text(re.sub(r"(?m)^promotes_from = .*\n", "", text))
     project.commit("Two environments")
     for env in ("dev", "staging"):
         project.orch("apply", "--env", env, "--sandbox", "--yes")
@@ -334,6 +338,9 @@ def test_the_history_is_the_newest_first_by_service_and_in_another_environment_a
     (only,) = events(story.orch("history", "--env", "staging", "--sandbox", "-o", "json"))
     assert only["release"]["environment"] == "staging"
     assert "no release on record" in story.orch("history", "--env", "prod", "--sandbox").stdout
+    every = story.orch("history", "--sandbox", "--limit", "99").stdout.splitlines()
+    assert every[0].startswith("environment  began (UTC)")
+    assert {line.split()[0] for line in every[1:]} >= {"dev"}
 
 
 # --- two environments
@@ -373,3 +380,48 @@ def test_a_service_that_is_not_there_is_told(story):
     for verb in ("deploy", "watch"):
         refused = story.orch(verb, *SANDBOX, "--service", "absent", code=1)
         assert "there is no service `absent`" in refused.stderr
+
+
+# --- in the end
+
+
+def is_back(release: dict) -> bool:
+    number, before = (
+        int(one["revision_arn"].rpartition(":")[2]) if one else 0 for one in (release, release["replaced"])
+    )
+    return number < before
+
+
+def test_a_rollback_is_on_record_as_one(story):
+    before = running(story)
+    story.orch("rollback", *SANDBOX, "--service", "hello")
+    said = story.orch("history", *SANDBOX, "--limit", "1").stdout
+    assert said.rstrip().endswith("rollback")
+    (newest,) = events(story.orch("history", *SANDBOX, "--limit", "1", "-o", "json"))
+    assert newest["release"]["replaced"]["revision_arn"].endswith(before)
+    (dev,) = events(story.orch("metrics", *SANDBOX, "--service", "hello", "-o", "json"))
+    assert (dev["rollbacks"], dev["failed_changes"] >= 1) == (1, True)
+
+
+def test_one_release_is_shown_with_what_it_replaced_and_all_are_measured(story):
+    found = events(story.orch("history", *SANDBOX, "--service", "hello", "-o", "json"))
+    *later, first = (one["release"] for one in found)
+    assert first["replaced"] is None
+    assert any(one["replaced"] for one in later)
+    for one, before in zip(later, [*later[1:], first], strict=True):
+        # One that was only watched to its end need not know.
+        if before["verdict"] == "SUCCEEDED" and one["replaced"] is not None:
+            assert one["replaced"]["revision_arn"] == before["revision_arn"]
+            assert one["replaced"]["digest"] == before["image"]["digest"]
+    assert all(one["committed_at"] for one in (*later, first) if one["commit"])
+    newest = found[0]["release"]
+    shown = story.orch("release", "show", newest["id"].rpartition("-")[2], "--sandbox").stdout
+    assert shown.startswith(f"dev · hello: {newest['verdict']}")
+    assert f"({newest['id']})\n  began " in shown
+    measured = events(story.orch("metrics", "--sandbox", "--service", "hello", "-o", "json"))
+    by_name = {one["environment"]: one for one in measured}
+    forward = (one for one in (*later, first) if not is_back(one))
+    count = Counter(one["verdict"] for one in forward)
+    assert by_name["dev"]["deployments"] == count["SUCCEEDED"]
+    assert by_name["dev"]["changes"] == count["SUCCEEDED"] + count["ROLLED_BACK"]
+    assert by_name["prod"]["change_failure_rate"] is None
