@@ -87,10 +87,12 @@ def show(runtime: Runtime) -> dict[str, Any]:
 def _put(
     runtime: Runtime, place: Place, behaviour: scenario.Behaviour, argument: str, times: int | None
 ) -> str:
-    if times is not None and (times < 1 or not (behaviour.kind == "tasks" or behaviour.name == "task-dies")):
+    if times is not None and times < 1:
+        raise _RefusedError(f"--times {times} is no count", "give 1 or more, or leave it out")
+    if times is not None and not (behaviour.kind == "tasks" or behaviour.name == "task-dies"):
         raise _RefusedError(
-            f"--times {times} does not go with {behaviour.name}",
-            "it counts task starts, or tasks that die: leave it out, or give 1 or more",
+            f"--times does not go with {behaviour.name}",
+            "it counts task starts, or tasks that die: leave it out",
         )
     if behaviour.kind == "tasks":
         name = f"{behaviour.name}:{argument}" if argument else behaviour.name
