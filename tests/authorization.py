@@ -227,7 +227,7 @@ def _ecs(operation: str, call: dict[str, Any], given: dict[str, Any]) -> list[st
         return ["*"]
     if "resourceArn" in given:
         return [given["resourceArn"]]
-    if operation == "StopServiceDeployment":
+    if operation in {"ContinueServiceDeployment", "StopServiceDeployment"}:
         return [given["serviceDeploymentArn"]]
     if operation == "ListTasks":
         return ["*"]
