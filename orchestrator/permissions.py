@@ -620,6 +620,8 @@ WATCHES = (
     Statement(
         "ReadLogs", ("logs:FilterLogEvents", "logs:GetLogEvents"), (_SERVICE_LOGS, _SERVICE_LOGS + ":*")
     ),
+    # To pull what another environment promotes from here; the action knows no resource.
+    Statement("LogInToPull", ("ecr:GetAuthorizationToken",)),
     Statement("ReadImages", ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"), (_EVERY_REPOSITORY,)),
     Statement("ReadTaskRoles", ("iam:GetRole",), (_EVERY_ROLE,)),
     # Most know no resource; which secrets a service has is known to it alone. They are described, and never read.

@@ -1,4 +1,4 @@
-"""The verb that carries a release from one environment to the next: `promote`."""
+"""The verbs that carry a release from one environment to the next: `promote`, and `release --through` for the whole path."""
 
 from __future__ import annotations
 
@@ -16,15 +16,25 @@ from orchestrator.cli.app import (
     app,
     guarded,
 )
+from orchestrator.cli.records import releases
 from orchestrator.cli.releases import ServicesOption, ready_for
 from orchestrator.cli.run import Console, load_settings
 from orchestrator.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from orchestrator.operations.survey import Asked
     from orchestrator.promotion import Gate
+
+_DAY_S = 24 * 3600.0
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait for a gate that time, or the end of another run, will open.")
+]
+WaitTimeoutOption = Annotated[
+    float, typer.Option("--wait-timeout", metavar="SECONDS", min=0, help="How long --wait waits at most.")
+]
 
 
 @app.command()
@@ -46,12 +56,8 @@ def promote(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show everything that would change, and change nothing.")
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for a gate that time, or the end of another run, will open.")
-    ] = False,
-    wait_timeout: Annotated[
-        float, typer.Option("--wait-timeout", metavar="SECONDS", min=0, help="How long --wait waits at most.")
-    ] = 24 * 3600.0,
+    wait: WaitOption = False,
+    wait_timeout: WaitTimeoutOption = _DAY_S,
     skip_path: Annotated[
         bool, typer.Option("--skip-path", help="Promote though --to does not promote from --from.")
     ] = False,
@@ -99,11 +105,11 @@ def promote(
 
         console.result([view], lambda _text: path_view.view_lines(view))
         return 0
-    releases = promoting.promote(
+    done = promoting.promote(
         settings, here, there, asked, reason=reason, patience=patience, approve=_approve(console, yes=yes)
     )
-    console.show_releases(releases)
-    return max((done.verdict.exit_code for done in releases), default=0)
+    console.show_releases(done)
+    return max((one.verdict.exit_code for one in done), default=0)
 
 
 def _asked(
@@ -130,3 +136,74 @@ def _approve(console: Console, *, yes: bool) -> Callable[[Sequence[Gate]], bool]
         return ask(f"Promote {moved} from {gates[0].source} to {gates[0].target}?")
 
     return approve
+
+
+@releases.callback(invoke_without_command=True)
+def release_through(
+    context: typer.Context,
+    *,
+    through: Annotated[
+        str,
+        typer.Option("--through", metavar="ENV", help="Release through every environment up to this one."),
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: WaitOption = False,
+    wait_timeout: WaitTimeoutOption = _DAY_S,
+    project: ProjectOption = None,
+    sandbox: SandboxOption = False,
+    output: OutputOption = Output.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """Apply the first environment of the path and promote to the next, up to --through; or show a release on record."""
+    if context.invoked_subcommand is not None:
+        return
+    _release_through(
+        through=through,
+        yes=yes,
+        patience_s=wait_timeout if wait else None,
+        project=project,
+        sandbox=sandbox,
+        output=output,
+        verbose=verbose,
+    )
+
+
+@guarded
+def _release_through(
+    *,
+    through: str,
+    yes: bool,
+    patience_s: float | None,
+    project: Path | None,
+    sandbox: bool,
+    output: Output,
+    verbose: bool,
+) -> int:
+    if not through:
+        raise SettingsError(
+            "--through names no environment",
+            hint="name the last one: orch release --through prod; or see `orch release show --help`",
+        )
+    console = Console(output=output, verbose=verbose)
+    settings = load_settings(project)
+    from orchestrator.operations import pipeline
+    from orchestrator.operations.promote import Patience
+
+    path = pipeline.path_to(settings, through)
+    ready = ready_for(
+        [settings.environment(name) for name in path], console, sandbox=sandbox, with_scope=True
+    )
+    ask = console.ask(yes=yes)
+    passage = pipeline.Passage(path)
+    try:
+        pipeline.release_through(
+            settings,
+            passage,
+            ready,
+            patience=Patience(patience_s),
+            approve_plan=lambda _plan: ask(f"Apply this to {path[0]}?"),
+            approve=_approve(console, yes=yes),
+        )
+    finally:
+        console.show_releases(passage.releases)
+    return max((done.verdict.exit_code for done in passage.releases), default=0)

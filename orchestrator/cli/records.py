@@ -41,7 +41,10 @@ class Part(StrEnum):
 
 
 releases = typer.Typer(
-    name="release", help="Releases on record, one by one.", no_args_is_help=True, rich_markup_mode=None
+    name="release",
+    help="One release through the whole path, or what is on record of it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(releases)
 

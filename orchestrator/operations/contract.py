@@ -27,13 +27,9 @@ def read(
     session: Aws,
     environ: Mapping[str, str],
     steps: Steps,
-    *,
-    role: Role = Role.DEPLOY,
 ) -> Contract:
-    """The contract of an environment that was applied; `role` is the pipeline role whose work the reading is. Raises
-    NotAppliedError when it never was, OrchError.
-    """
-    prepared = planning.prepare(settings, environment, session, environ, steps, role=role)
+    """The contract of an environment that was applied. Raises NotAppliedError when it never was, OrchError."""
+    prepared = planning.prepare(settings, environment, session, environ, steps, role=Role.DEPLOY)
     planning.init(prepared.root, steps)
     with steps.step("outputs", "terraform output") as step:
         outputs = runner.outputs(prepared.root)

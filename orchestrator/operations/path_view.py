@@ -79,8 +79,8 @@ def _service(ends: Ends, one: Surveyed) -> PathService:
     )
     if one.source is None or one.target is None or not origin.digest:
         return told
-    here = _running(ends.source, one.source, Role.PLAN)
-    there = _running(ends.target, one.target, Role.DEPLOY)
+    here = _running(ends.source, one.source)
+    there = _running(ends.target, one.target)
     if here is None or there is None:
         return told
     wanted = _wanted(ends, one, one.target)
@@ -111,8 +111,8 @@ def _wanted(ends: Ends, one: Surveyed, service: ServiceContract) -> Revision:
     return revisions.Revision(skeleton.arn, release.render(target, skeleton, image), {})
 
 
-def _running(one: Ready, service: ServiceContract, role: Role) -> Running | None:
-    ecs = one.session.acting_as(role).ecs
+def _running(one: Ready, service: ServiceContract) -> Running | None:
+    ecs = one.session.acting_as(Role.DEPLOY).ecs
     state: ServiceState | None = read_services(ecs, [service]).get(service.name)
     if state is None:
         return None

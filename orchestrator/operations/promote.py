@@ -165,7 +165,7 @@ def _carry(ends: Ends, one: Surveyed, overrides: tuple[Override, ...]) -> releas
     if not one.gate.is_carried:
         with target.steps.step("copy", f"Carry the image of {one.name}") as step:
             copied = copying.copy(
-                copying.Side(origin.repository, ends.source.session.acting_as(Role.PLAN)),
+                copying.Side(origin.repository, ends.source.session.acting_as(Role.DEPLOY)),
                 copying.Side(image.repository, target.session.acting_as(Role.PUSH)),
                 origin.digest,
                 tags=[origin.tag] if origin.tag else [],

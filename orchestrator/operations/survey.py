@@ -100,12 +100,10 @@ def read_ends(settings: Settings, source: Ready, target: Ready) -> Ends:
             hint="a promotion carries a release from one environment to another",
         )
 
-    def read(end: tuple[Ready, Role]) -> Contract:
-        one, role = end
-        return contract.read(settings, one.environment, one.session, one.environ, one.steps, role=role)
+    def read(one: Ready) -> Contract:
+        return contract.read(settings, one.environment, one.session, one.environ, one.steps)
 
-    # What the source has is only read, so that the rights to plan it are enough.
-    agreed = side_by_side(read, [(source, Role.PLAN), (target, Role.DEPLOY)])
+    agreed = side_by_side(read, [source, target])
     return Ends(settings, source, target, agreed[0], agreed[1])
 
 
@@ -174,7 +172,7 @@ def _by_name(agreed: Contract) -> dict[str, ServiceContract]:
 def _origins(ends: Ends, names: tuple[str, ...], asked: Asked) -> tuple[dict[str, Origin], datetime]:
     """What the source runs of each service, and the time by AWS's clock."""
     one, known = ends.source, _by_name(ends.source_contract)
-    session = one.session.acting_as(Role.PLAN)
+    session = one.session.acting_as(Role.DEPLOY)
     chosen = [known[name] for name in names if name in known]
     states = read_services(session.ecs, chosen) if chosen else {}
     found, times = {}, []
@@ -239,7 +237,7 @@ def _named(one: Ready, service: ServiceContract, release_id: str) -> Origin:
             if done.verdict is Verdict.SUCCEEDED:
                 until = _time(record.recorded_at)
             continue
-        session = one.session.acting_as(Role.PLAN)
+        session = one.session.acting_as(Role.DEPLOY)
         revision = revisions.describe(session.ecs, done.revision_arn)
         has_succeeded = done.verdict is Verdict.SUCCEEDED
         origin = Origin(
@@ -267,7 +265,7 @@ def _named(one: Ready, service: ServiceContract, release_id: str) -> Origin:
 def _records(one: Ready, service: ServiceContract) -> tuple[ReleaseRecord, ...]:
     environment = one.environment
     return store.newest(
-        one.session.acting_as(Role.PLAN).s3,
+        one.session.acting_as(Role.DEPLOY).s3,
         environment.state_bucket,
         environment=environment.name,
         account_id=environment.account_id,
@@ -290,7 +288,7 @@ def _is_in_registry(one: Ready, image: Image | None) -> bool | Unasked:
     if image is None:
         return Unasked("the image is not known by its digest")
     try:
-        return ecr.has_digest(one.session.acting_as(Role.PLAN).ecr, image.repository, image.digest)
+        return ecr.has_digest(one.session.acting_as(Role.DEPLOY).ecr, image.repository, image.digest)
     except AwsError as error:
         return Unasked(error.message)
 

@@ -8,7 +8,10 @@ import re
 import boto3
 import pytest
 
+from orchestrator import permissions, settings
+from orchestrator.permissions import Role
 from orchestrator.sandbox import control
+from tests import authorization
 from tests.e2e import hand_made
 from tests.e2e.conftest import Project, events, git
 
@@ -120,6 +123,11 @@ def digest(project: Project, env: str) -> str:
         "containerImages"
     ]
     return image["imageDigest"]
+
+
+def verdicts(done) -> list[tuple[str, str]]:
+    """The releases that were printed: environment and verdict."""
+    return re.findall(r"(?m)^(\w+)\b.*\b(SUCCEEDED|NO_CHANGE|[A-Z]+_[A-Z]+)\b", done.stdout)
 
 
 def test_one_digest_goes_through_every_environment(path: Project) -> None:
@@ -238,3 +246,46 @@ def test_what_keeps_it_back(path: Project) -> None:
     assert writes(path, since) == []
     path.orch("unlock", "--env", "prod", "--sandbox", "--yes")
     assert "OPEN" in promote(path, "staging", "prod", "--check").stdout
+
+
+def test_one_command_through_the_whole_path(path: Project) -> None:
+    (path.path / "examples/hello/page.txt").write_text("third\n")
+    path.commit("Third")
+    through = ("release", "--through", "prod", "--sandbox", "--yes")
+    stopped = path.orch(*through, code=20)
+    assert "error: the release is in staging, and not yet in prod: the promotion of hello" in stopped.stderr
+    assert "`orch release --through prod` again goes on from there" in stopped.stderr
+    assert verdicts(stopped) == [("dev", "SUCCEEDED"), ("staging", "SUCCEEDED")]
+    third = digest(path, "dev")
+    assert digest(path, "staging") == third != digest(path, "prod")
+    advance(path, 1800)
+    done = path.orch(*through)
+    assert verdicts(done) == [("dev", "NO_CHANGE"), ("staging", "NO_CHANGE"), ("prod", "SUCCEEDED")]
+    assert digest(path, "prod") == third
+    alone = path.orch("release", "--through", "dev", "--sandbox", "--yes", code=1)
+    assert "no path leads to `dev`" in alone.stderr
+
+
+def test_every_call_is_granted_to_the_role_that_makes_it(path: Project) -> None:
+    """What test_permissions.py holds of one environment, here of what a promotion asks of both ends."""
+    loaded = settings.load(path.path / "orch.toml")
+    places = {
+        loaded.environment(env).account_id: loaded.place(loaded.environment(env))
+        for env in ("staging", "prod")
+    }
+    denied, asked = set(), set()
+    for call in control.control(path.sandbox, "GET", "calls")["calls"]:
+        named = re.search(r"md/role#(\w+)", call.get("user_agent", ""))
+        place = places.get(call.get("account", ""))
+        if named is None or place is None or not call.get("operation"):
+            continue
+        role = Role(named[1])
+        for request in authorization.requests(call, project="demo", environment=place.environment):
+            asked.add((role, request.action))
+            # The roles of the tasks were made by hand, and have other names than those of the modules.
+            if not request.action.startswith("iam:") and not authorization.allows(
+                permissions.policy(role, place), request
+            ):
+                denied.add(f"{place.environment} {role}: {request}")
+    assert not denied, "\n".join(sorted(denied))
+    assert {(Role.DEPLOY, "ecr:GetAuthorizationToken"), (Role.PUSH, "ecr:PutImage")} <= asked

@@ -858,6 +858,12 @@ data "aws_iam_policy_document" "watch" {
   }
 
   statement {
+    sid       = "LogInToPull"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
     sid = "ReadImages"
     actions = [
       "ecr:BatchGetImage",
