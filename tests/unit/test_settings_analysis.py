@@ -164,9 +164,7 @@ def test_the_example_in_the_readme_is_read(tmp_path):
     from pathlib import Path
 
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    example = next(
-        block for block in readme.split("```toml\n") if block.startswith("[services.hello.strategy]")
-    )
+    example = next(block for block in readme.split("```toml\n") if "[[services.hello.analysis]]" in block)
     text = (
         HEAD.replace("services.web", "services.hello").split("\n[services", 1)[0]
         + "\n"
