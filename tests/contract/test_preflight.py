@@ -457,7 +457,7 @@ def test_rights_that_are_refused_stop_nothing(story):
     ):
         assert story.require_ready(candidate) == (candidate,)
     (done,) = [event for event in story.events if isinstance(event, StepFinished) and event.name == "verify"]
-    assert done.detail == "6 OK, 3 SKIP"
+    assert done.detail == "7 OK, 3 SKIP"
 
 
 def test_a_warning_is_told_and_stops_nothing(story):
@@ -534,3 +534,42 @@ def test_tasks_that_ecs_replaces_after_a_change_of_the_service_are_not_waited_fo
     assert candidate.state.primary.rollout_state == "IN_PROGRESS"
     assert story.require_ready(candidate) == (candidate,)
     assert story.now_s == 0
+
+
+# --- what traffic is shifted with
+
+
+def test_rules_and_target_groups_are_read_and_missed(cloud):
+    elbv2 = cloud.client("elbv2")
+    subnets = cloud.client("ec2").describe_subnets()["Subnets"][:2]
+    (balancer,) = elbv2.create_load_balancer(Name="demo", Subnets=[one["SubnetId"] for one in subnets])[
+        "LoadBalancers"
+    ]
+    own, other = (
+        elbv2.create_target_group(
+            Name=name, Protocol="HTTP", Port=80, VpcId=subnets[0]["VpcId"], TargetType="ip"
+        )["TargetGroups"][0]["TargetGroupArn"]
+        for name in ("web-a", "web-b")
+    )
+    (listener,) = elbv2.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"],
+        Protocol="HTTP",
+        Port=80,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": own}],
+    )["Listeners"]
+    weights = [{"TargetGroupArn": own, "Weight": 100}, {"TargetGroupArn": other, "Weight": 0}]
+    (rule,) = elbv2.create_rule(
+        ListenerArn=listener["ListenerArn"],
+        Priority=1,
+        Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
+        Actions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": weights}}],
+    )["Rules"]
+    assert facts.read_rule(elbv2, rule["RuleArn"]) == facts.Rule((own, other))
+    assert facts.read_rule(elbv2, listener["ListenerArn"]) == facts.Rule((own,))
+    assert facts.has_target_group(elbv2, other)
+    elbv2.delete_rule(RuleArn=rule["RuleArn"])
+    assert facts.read_rule(elbv2, rule["RuleArn"]) is None
+    elbv2.delete_target_group(TargetGroupArn=other)
+    assert not facts.has_target_group(elbv2, other)
+    elbv2.delete_listener(ListenerArn=listener["ListenerArn"])
+    assert facts.read_rule(elbv2, listener["ListenerArn"]) is None
