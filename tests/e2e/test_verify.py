@@ -144,7 +144,7 @@ def test_whatever_is_missing_is_told_with_what_to_do(story):
     }
     ecs.update_service(cluster="demo-dev", service="hello", deploymentConfiguration=spoiled)
     done = story.orch("verify", *DEV, "--service", "hello", code=1)
-    assert "dev · hello: 4 FAIL, 8 OK" in done.stdout
+    assert "dev · hello: 4 FAIL, 9 OK" in done.stdout
     assert "✗ FAIL  circuit breaker        it is off" in done.stdout
     assert (
         "→ set the service's maximum_percent to 200 or more, or minimum_healthy_percent to 0\n" in done.stdout
