@@ -263,10 +263,11 @@ Emit = Callable[[Event], None]
 
 @dataclass
 class Step:
-    """The running step: set `detail`, and `skipped` when there was nothing to do."""
+    """The running step: set `detail`, `skipped` when there was nothing to do, and `failed` when it ended badly without an exception."""
 
     detail: str = ""
     skipped: bool = False
+    failed: bool = False
 
 
 @dataclass
@@ -291,7 +292,7 @@ class Steps:
         self.emit(StepStarted(name, title))
         try:
             yield step
-            outcome = "skipped" if step.skipped else "done"
+            outcome = "failed" if step.failed else "skipped" if step.skipped else "done"
         finally:
             duration_s = time.monotonic() - started
             self.durations_s[name] = self.durations_s.get(name, 0.0) + duration_s

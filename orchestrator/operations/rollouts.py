@@ -197,6 +197,7 @@ class _Turns:
         item = self.under_way.pop(name)
         self._gate.end(ended.service, has_succeeded=ended.verdict is Verdict.SUCCEEDED)
         item.step.detail = f"{ended.verdict}, {ended.running_count} of {ended.desired_count} tasks running"
+        item.step.failed = ended.verdict not in _GOOD
         item.closing.close()
         candidate = item.candidate
         if ended.verdict is Verdict.SUCCEEDED and release.was_released_before(candidate):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.operations.under_way import Found
     from orchestrator.settings import Environment, Settings
 
+_GOOD = frozenset({Verdict.SUCCEEDED, Verdict.NO_CHANGE})
 _ID_TIME = "%Y%m%dT%H%M%SZ"
 
 
@@ -114,6 +115,7 @@ def _follow(wanted: Mapping[str, Found], steps: Steps, clock: Clock) -> dict[str
                     step.detail = (
                         f"{ended.verdict}, {ended.running_count} of {ended.desired_count} tasks running"
                     )
+                    step.failed = ended.verdict not in _GOOD
                     closing.close()
                     _tell_why(wanted[name], ended)
                     done[name] = _conclude(wanted[name], ended)

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _SHOWN_LINES = 6
+_SHOWN_STEPS = 8
+# Of a service deployment, and of an entry of `deployments[]`.
+_ENDED = frozenset(
+    {"SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED", "COMPLETED", "FAILED", "GONE"}
+)
 # By the sign that a line begins with, after its indentation.
 _COLOURS = {
     "✓": "green",
@@ -81,11 +86,15 @@ class PlainView:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._tenths: dict[str, int] = {}
+        self._failures: set[tuple[str, str]] = set()
 
     def take(self, event: Event) -> None:
         if isinstance(event, CopyProgress) and not self._is_news(event):
             return
-        for line in text.event_lines(event):
+        lines = text.event_lines(event)
+        if isinstance(event, TaskFailed) and _is_again(event, self._failures):
+            lines = [text.failure_again_line(event.failure)]
+        for line in lines:
             print(line, file=self._stream, flush=True)
 
     def pause(self) -> None:
@@ -112,6 +121,8 @@ class LiveView:
         self._resources: dict[str, tuple[ResourceProgress, float]] = {}
         self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
         self._copies: dict[str, CopyProgress] = {}
+        self._rollouts: dict[str, RolloutProgress] = {}
+        self._failures: set[tuple[str, str]] = set()
         self._read = 0
         self._live: Live | None = None
 
@@ -122,19 +133,15 @@ class LiveView:
                 self._lines.clear()
                 self._read = 0
             case StepFinished():
-                self._steps = [item for item in self._steps if item[0].name != event.name]
-                self._resources.clear()
-                self._copies.clear()
                 self._finish(event)
-                self._lines.clear()
             case ResourceProgress():
                 self._resource(event)
             case RolloutProgress():
-                self._lines.append(text.rollout_line(event))
+                self._roll_out(event)
             case CopyProgress():
                 self._copies[event.image] = event
             case TaskFailed():
-                self._print(text.failure_lines(event.failure, width=max(self._console.width, 60)))
+                self._failed(event)
             case OutputLine() if not self._is_verbose:
                 self._lines.append(event.text)
             case (
@@ -166,7 +173,23 @@ class LiveView:
             self._live = None
 
     def _finish(self, event: StepFinished) -> None:
+        self._steps = [item for item in self._steps if item[0].name != event.name]
+        for shown in (self._resources, self._copies, self._lines):
+            shown.clear()
+        if not self._steps:
+            self._rollouts.clear()
         self._print([text.step_line(event)])
+
+    def _roll_out(self, event: RolloutProgress) -> None:
+        self._rollouts.pop(event.service, None)
+        if event.state not in _ENDED:
+            self._rollouts[event.service] = event
+
+    def _failed(self, event: TaskFailed) -> None:
+        if _is_again(event, self._failures):
+            self._print([text.failure_again_line(event.failure)])
+        else:
+            self._print(text.failure_lines(event.failure, width=max(self._console.width, 60)))
 
     def _resource(self, event: ResourceProgress) -> None:
         if event.state in {"started", "running"}:
@@ -203,9 +226,14 @@ class LiveView:
 
         now = time.monotonic()
         rows: list[RenderableType] = []
-        for event, started in self._steps[-1:]:
+        for event, started in self._steps[-_SHOWN_STEPS:]:
             read = f", {self._read} read" if self._read else ""
             rows.append(Spinner("dots", Text(f"{event.title}  {text.seconds(now - started)}{read}")))
+        if len(self._steps) > _SHOWN_STEPS:
+            rows.append(_dim(f"  and {len(self._steps) - _SHOWN_STEPS} more"))
+        rows += [
+            _dim(f"    {text.rollout_line(event)}") for event in list(self._rollouts.values())[-_SHOWN_STEPS:]
+        ]
         busy = [item for item in self._resources.values() if item[0].action not in {"refresh", "read"}]
         rows += [
             _dim(f"    {event.address}: {event.action} … {text.seconds(now - started)}")
@@ -216,6 +244,14 @@ class LiveView:
         rows += [_dim(f"    {text.copy_line(event)}") for event in list(self._copies.values())[:_SHOWN_LINES]]
         rows += [_dim(f"    {line}") for line in self._lines]
         return Group(*rows)
+
+
+def _is_again(event: TaskFailed, told: set[tuple[str, str]]) -> bool:
+    """Whether a task of the service has failed in that way before, and all of it was told."""
+    key = (event.failure.service, event.failure.signature)
+    is_again = key in told
+    told.add(key)
+    return is_again
 
 
 def write(lines: Sequence[str], stream: TextIO) -> None:

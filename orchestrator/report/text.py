@@ -285,6 +285,12 @@ def failure_lines(failure: TaskFailure, *, width: int = _WIDTH) -> list[str]:
     return lines
 
 
+def failure_again_line(failure: TaskFailure) -> str:
+    """A task that failed as one before it did, of which everything was told."""
+    title = failure.cause.title if failure.cause else failure.stopped_reason or "A task failed"
+    return f"✗ {failure.service}: {_readable(title)}, again (task {failure.task_id or 'not placed'})"
+
+
 def _exit(one: ContainerExit, stopped_reason: str) -> str:
     said = "never started" if one.exit_code is None else f"exit code {one.exit_code}"
     if one.exit_code is None and one.reason == "still stopping":

@@ -116,6 +116,20 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_what_fails_again_in_the_same_way_is_told_in_a_line():
+    stream = io.StringIO()
+    view = terminal.open_view(stream, is_verbose=False)
+    view.take(TaskFailed(failure()))
+    first = stream.getvalue()
+    view.take(TaskFailed(failure(task_id="b" * 32)))
+    assert (
+        stream.getvalue()[len(first) :]
+        == f"✗ web: The container ran out of memory, again (task {'b' * 32})\n"
+    )
+    view.take(TaskFailed(failure(service="api")))
+    assert "✗ api: The container ran out of memory (task" in stream.getvalue()
+
+
 def test_a_terminal_shows_it_in_full(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")

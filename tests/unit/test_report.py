@@ -289,6 +289,23 @@ def test_a_live_view_keeps_finished_steps_and_clears_the_rest():
     assert "✓ terraform apply" in shown
 
 
+def test_a_live_view_shows_every_rollout_under_way():
+    stream = Terminal()
+    view = terminal.open_view(stream, is_verbose=False)
+    steps = Steps(view.take)
+    with steps.step("rollout of web", "Roll out web") as web, steps.step("rollout of api", "Roll out api"):
+        view.take(RolloutProgress("web", "ecs-svc/1", "IN_PROGRESS", 0, 1, 1, 0, 3))
+        view.take(RolloutProgress("api", "ecs-svc/2", "IN_PROGRESS", 1, 1, 2, 0, 3))
+        view.take(RolloutProgress("old", "ecs-svc/3", "SUCCESSFUL", 1, 0, 1, 0, 3))
+        rows = [str(getattr(row, "text", row)) for row in view._renderable().renderables]
+        web.failed = True
+    view.pause()
+    assert [row.split("  ")[0] for row in rows[:2]] == ["Roll out web", "Roll out api"]
+    assert [row.split()[0] for row in rows[2:]] == ["web", "api"]
+    assert "✗ Roll out web" in stream.getvalue()
+    assert "✓ Roll out api" in stream.getvalue()
+
+
 def test_steps_end_on_failure_too_and_add_up():
     events = []
     steps = Steps(events.append)
