@@ -166,9 +166,10 @@ def rollout_line(event: RolloutProgress) -> str:
     if event.failed:
         limit = f" of {event.failure_threshold} before rollback" if event.failure_threshold else ""
         failures = f", {event.failed} failed{limit}"
+    # The id comes last: a narrow terminal may cut it off.
     return (
-        f"{event.service} {event.deployment_id}: {event.state}, {event.running} of {event.desired} running,"
-        f" {event.pending} pending{failures}"
+        f"{event.service}: {event.state}, {event.running} of {event.desired} running,"
+        f" {event.pending} pending{failures} ({event.deployment_id})"
     )
 
 

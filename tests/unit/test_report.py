@@ -230,7 +230,7 @@ def test_a_release_shows_digest_revision_and_durations():
         ),
         (
             RolloutProgress("web", "ecs-svc/1", "IN_PROGRESS", 1, 1, 2, 1, 3),
-            "    web ecs-svc/1: IN_PROGRESS, 1 of 2 running, 1 pending, 1 failed of 3 before rollback",
+            "    web: IN_PROGRESS, 1 of 2 running, 1 pending, 1 failed of 3 before rollback (ecs-svc/1)",
         ),
     ],
 )
@@ -301,7 +301,7 @@ def test_a_live_view_shows_every_rollout_under_way():
         web.failed = True
     view.pause()
     assert [row.split("  ")[0] for row in rows[:2]] == ["Roll out web", "Roll out api"]
-    assert [row.split()[0] for row in rows[2:]] == ["web", "api"]
+    assert [row.split()[0] for row in rows[2:]] == ["web:", "api:"]
     assert "✗ Roll out web" in stream.getvalue()
     assert "✓ Roll out api" in stream.getvalue()
 
