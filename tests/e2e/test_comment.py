@@ -122,6 +122,7 @@ class Applied:
 
 @pytest.fixture(scope="module")
 def applied(project: Project) -> Applied:
+    project.build_everywhere()
     project.edit("orch.toml", PROD, "")
     for env in ENVIRONMENTS:
         root = project.path / "terraform" / "envs" / env

@@ -34,6 +34,7 @@ def github(project: Project):
     with GitHub(subject={"use_default": True, "use_immutable_subject": True}).serving() as fake:
         text = f'[github]\nrepository = "acme/shop"\napi_url = "{fake.url}"\n\n[services.hello]'
         project.edit("orch.toml", "[services.hello]", text)
+        project.build_everywhere()
         fake.pull(7, "c" * 40)
         yield fake
 

@@ -39,6 +39,7 @@ class Elsewhere:
 @pytest.fixture(scope="module")
 def story(project: Project) -> Project:
     """dev with hello and worker, staging with hello alone; each released once. prod was never applied."""
+    project.build_everywhere()
     hand_made.make(project, "hello", "worker")
     root = project.path / "terraform/envs/staging"
     for file in (*root.glob("*.tf*"), root / ".terraform.lock.hcl"):
