@@ -396,6 +396,7 @@ class TaskFailure:
     log_place: str = ""
     log_lines: tuple[str, ...] = ()
     cause: Cause | None = None
+    created_at: str = ""
 
     @property
     def culprit(self) -> ContainerExit | None:

@@ -171,6 +171,7 @@ def _failure(
         stop_code=task.get("stopCode", ""),
         stopped_reason=_clean(task.get("stoppedReason", "")),
         stopped_at=_stopped_at(task),
+        created_at=task["createdAt"].isoformat() if "createdAt" in task else "",
         containers=tuple(_container(item) for item in task.get("containers", [])),
     )
     if _has_run(task):

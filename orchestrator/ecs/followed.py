@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.ecs.strategy import ROLLING, Strategy
@@ -163,16 +164,26 @@ def has_turned(one: Followed) -> bool:
 
 
 def decisive(failures: list[TaskFailure]) -> str | None:
-    """Why waiting is of no use: a cause that cannot pass, or the same failure twice."""
-    seen: set[str] = set()
+    """Why waiting is of no use: a cause that cannot pass, or the same failure of a task and of one that was tried after it. Two tasks
+    that were started together may have met the same moment of bad luck.
+    """
+    first_stop: dict[str, str] = {}
     for failure in failures:
         if failure.cause is not None and failure.cause.is_permanent:
             return failure.cause.title
-        if failure.signature in seen:
+        if failure.signature not in first_stop:
+            first_stop[failure.signature] = failure.stopped_at
+        elif _came_after(failure.created_at, first_stop[failure.signature]):
             title = failure.cause.title if failure.cause else failure.stopped_reason
             return f"{title}, twice in the same way"
-        seen.add(failure.signature)
     return None
+
+
+def _came_after(created_at: str, stopped_at: str) -> bool:
+    """Whether a task was made once another one had stopped; where ECS tells no time, it is taken to be."""
+    if not created_at or not stopped_at:
+        return True
+    return datetime.fromisoformat(created_at) >= datetime.fromisoformat(stopped_at)
 
 
 def why(one: Followed) -> str:

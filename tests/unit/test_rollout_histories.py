@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from orchestrator.ecs import identify, pace, rollout, services, verdict
-from orchestrator.ecs.followed import Terms
+from orchestrator.ecs.followed import Terms, decisive
 from orchestrator.errors import AwsError
 from orchestrator.events import RolloutProgress, ServiceEvent, TaskFailed, Warned
 from orchestrator.model import Verdict
@@ -1311,3 +1311,19 @@ def test_the_scripted_ecs_cannot_lie_about_shapes():
     for wrong in ({"servicez": []}, {"services": [{"status": 1}]}, {"services": [{"launchType": "MOON"}]}):
         with pytest.raises(AssertionError):
             check_shape(wrong, shape)
+
+
+@pytest.mark.parametrize(
+    ("created_at", "is_decisive"),
+    [("2026-07-01T00:00:01+00:00", False), ("2026-07-01T00:00:10+00:00", True), ("", True)],
+)
+def test_two_tasks_of_one_wave_are_one_try(created_at, is_decisive):
+    first = replace(
+        failure(1, reason="exit 1"),
+        created_at="2026-07-01T00:00:00+00:00",
+        stopped_at="2026-07-01T00:00:09+00:00",
+    )
+    second = replace(
+        failure(2, reason="exit 1"), created_at=created_at, stopped_at="2026-07-01T00:00:12+00:00"
+    )
+    assert (decisive([first, second]) is not None) == is_decisive
