@@ -84,12 +84,26 @@ def tell(project: Project, env: str, account_id: str = ACCOUNT) -> None:
     """
     s3, bucket = project.client("s3", account_id), f"orch-state-{account_id}-{REGION}"
     state = json.loads(s3.get_object(Bucket=bucket, Key=f"{env}/terraform.tfstate")["Body"].read())
+    orch = state["outputs"]["orch"]["value"]
     told = state | {"resources": [], "check_results": None}
+    told["outputs"] = {"orch": {"value": orch, "type": _type(orch)}}
     s3.put_object(Bucket=bucket, Key=f"{env}/told.tfstate", Body=json.dumps(told).encode())
-    outputs = json.dumps(state["outputs"]["orch"]["value"])
+    outputs = json.dumps(orch)
     root = _emptied(project, env)
     (root / "main.tf").write_text(TOLD.format(env=env, outputs=json.dumps(outputs)))
     project.commit(f"A root module that only tells of {env}")
+
+
+def _type(value: object) -> object:
+    """The type that Terraform's jsondecode gives to the value, as a state writes it."""
+    match value:
+        case dict():
+            return ["object", {key: _type(member) for key, member in value.items()}]
+        case list():
+            return ["tuple", [_type(member) for member in value]]
+        case None:
+            return "dynamic"
+    return {bool: "bool", str: "string"}.get(type(value), "number")
 
 
 def _emptied(project: Project, env: str) -> Path:
