@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from orchestrator.errors import ToolMissingError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+
+_HASH = re.compile(r"[0-9a-f]{7,64}")
 
 
 def run(arguments: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> process.Completed:
@@ -33,6 +37,9 @@ class Commit:
 
 def has_commit(commit: str, cwd: Path, environ: Mapping[str, str]) -> bool:
     """Whether this checkout holds the commit; a shallow one may not. Raises ToolMissingError."""
+    # A name of anything else could be taken for an option.
+    if not _HASH.fullmatch(commit):
+        return False
     return run(["cat-file", "-e", f"{commit}^{{commit}}"], cwd, environ).code == 0
 
 
@@ -40,9 +47,11 @@ def branches_with(
     commit: str, branches: Sequence[str], cwd: Path, environ: Mapping[str, str]
 ) -> dict[str, bool]:
     """For each branch that this checkout knows, as `origin` had it when it was fetched last, else as it is here, whether it holds
-    the commit. Raises ToolMissingError.
+    the commit; none of one that it does not have. Raises ToolMissingError.
     """
-    found = {}
+    found: dict[str, bool] = {}
+    if not has_commit(commit, cwd, environ):
+        return found
     for branch in branches:
         for ref in (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}"):
             # 0: it does; 1: it does not; else there is no such ref. https://git-scm.com/docs/git-merge-base
@@ -70,7 +79,7 @@ def commits_between(
 
 def titles(commits: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The titles of those of the commits, named by their full hashes, that this checkout holds. Raises ToolMissingError."""
-    asked = ["log", "--no-walk=unsorted", "--ignore-missing", "--format=%H %s", *commits, "--"]
+    asked = ["log", "--no-walk=unsorted", "--ignore-missing", "--format=%H %s", *filter(_HASH.fullmatch, commits), "--"]
     told = run(asked, cwd, environ)
     pairs = (line.partition(" ") for line in told.stdout.splitlines()) if told.code == 0 else ()
     return {sha: title for sha, _, title in pairs}
