@@ -16,7 +16,7 @@ setup-demo:
 setup-test:
 	@scripts/setup test
 # Asked for both at once, the larger one comes first: with `make -j` two pips would write into one environment.
-ifneq (,$(filter setup setup-test test lint scan unit contract e2e,$(MAKECMDGOALS)))
+ifneq (,$(filter setup setup-test test test-browser lint scan unit contract e2e,$(MAKECMDGOALS)))
 setup-demo: setup-test
 endif
 
@@ -32,6 +32,11 @@ LONGEST := tests/e2e/test_permissions.py tests/e2e
 .PHONY: test
 test: lint scan ## Everything CI checks: lint, the security scanners, then all tests
 	@scripts/tests $(LONGEST) tests $(PARALLEL)
+
+.PHONY: test-browser
+test-browser: setup-test ## The page of `orch board` in headless Chromium, with axe-core; both are set up where they are missing
+	@scripts/setup-browser
+	@ORCH_REQUIRE_BROWSER=1 ORCH_AXE=.venv/node_modules/axe-core scripts/tests tests/contract/test_board_browser.py
 
 .PHONY: soak
 soak: setup-test ## Every point, seed and example of the tests of which `make test` tries a part

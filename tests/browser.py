@@ -126,6 +126,8 @@ def _listen(page: Page, event: dict[str, Any]) -> None:
             page.said.append(" ".join(str(one.get("value")) for one in told["args"]))
         case "Network.requestWillBeSent":
             page.said.append(f"request: {told['request']['url']}")
+        case "Network.loadingFailed":
+            page.said.append(f"blocked: {told.get('blockedReason')}")
 
 
 @contextmanager

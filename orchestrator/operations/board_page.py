@@ -64,8 +64,6 @@ class _Found:
 def gather(settings: Settings, ready: Sequence[Ready], *, now: datetime) -> Overview:
     """All of it, as it is now. Raises InterruptedByUserError."""
     found = {one.environment.name: _Found(one) for one in ready}
-    for one in found.values():
-        one.ready = replace(one.ready, steps=_noting(one))
     since = _first_monday(now)
     side_by_side(
         lambda ask: ask(),
@@ -101,12 +99,13 @@ def gather(settings: Settings, ready: Sequence[Ready], *, now: datetime) -> Over
 
 
 def _noting(one: _Found) -> Steps:
-    """Steps whose warnings stand on the page too."""
+    """Steps whose warnings stand on the page too, each once."""
     steps = one.ready.steps
 
     def emit(event: Event) -> None:
         if isinstance(event, Warned):
-            one.troubles.append(Trouble(event.message, event.hint))
+            trouble = Trouble(event.message, event.hint)
+            one.troubles += [trouble] if trouble not in one.troubles else []
         steps.emit(event)
 
     return Steps(emit, steps.durations_s, steps.scope)
@@ -119,11 +118,12 @@ def _asks(
     settings: Settings, one: _Found, *, since: datetime, now: datetime
 ) -> tuple[Callable[[], None], ...]:
     """What is asked of one environment, each on its own; none raises an OrchError."""
-    ready = one.ready
+    # Terraform's warnings are of the configuration, and not of what is there.
+    quiet, ready = one.ready, replace(one.ready, steps=_noting(one))
 
     def runs() -> None:
         try:
-            one.agreed = contract.read(settings, ready.environment, ready.session, ready.environ, ready.steps)
+            one.agreed = contract.read(settings, quiet.environment, quiet.session, quiet.environ, quiet.steps)
             one.status = status.status_of(ready, one.agreed)
         except NotAppliedError:
             one.note = "not applied"

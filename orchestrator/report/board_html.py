@@ -177,8 +177,9 @@ def _readable(value: Any) -> Any:
     """What an expression of the template comes to, before it is escaped: a text of others as people may read it."""
     if hasattr(value, "__html__") or isinstance(value, (int, float)):
         return value
-    # What is hidden within a credential is gone after `clean`, and so is looked at again.
-    return scrub(clean(scrub(str(value)), _LONGEST))
+    # What hides within a credential is gone after the first `clean`, so that the second look sees it; cut off is only then.
+    seen = clean(scrub(str(value)), 10 * _LONGEST)
+    return clean(scrub(seen), _LONGEST)
 
 
 def _prose(sentence: str) -> Markup:

@@ -41,5 +41,7 @@ def test_the_package_is_typed_and_whole(names):
         "orchestrator/py.typed",
         "orchestrator/cli/__init__.py",
         "orchestrator/sandbox/control.py",
+        "orchestrator/report/board.html.jinja",
+        "orchestrator/report/board.css",
     } <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "bench/", "scripts/"))]
