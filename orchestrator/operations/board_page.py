@@ -11,8 +11,10 @@ page too, which must not look as if there were none.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -71,20 +73,26 @@ def gather(settings: Settings, ready: Sequence[Ready], *, now: datetime) -> Over
         parallel=_AT_ONCE,
     )
     pairs = [
-        (found[target.environment.promotes_from], one)
+        (found[source], one)
         for one in found.values()
-        for target in (one.ready,)
-        if target.environment.promotes_from in found
+        if (source := one.ready.environment.promotes_from) is not None and source in found
     ]
-    crossed = side_by_side(lambda pair: _crossing(settings, *pair), pairs, parallel=_AT_ONCE)
-    wandered = _other_digests([surveyed for _crossing, several in crossed for surveyed in several])
+    crossed: dict[str, tuple[Crossing, tuple[Surveyed, ...]]] = {}
+
+    def cross(source: _Found, target: _Found) -> None:
+        crossed[target.ready.environment.name] = _crossing(settings, source, target)
+
+    asks: list[Callable[[], None]] = [partial(cross, *pair) for pair in pairs]
+    asks += _asks_for_releases(list(found.values()))
+    side_by_side(lambda ask: ask(), asks, parallel=_AT_ONCE)
+    crossings = tuple(crossed[target.ready.environment.name][0] for _source, target in pairs)
+    wandered = _other_digests([one for _crossing, surveyed in crossed.values() for one in surveyed])
     places = tuple(_place(one, wandered, now) for one in found.values())
     releases = sorted(
         (record for one in found.values() for record in one.releases),
         key=lambda record: record.began_at,
         reverse=True,
     )[:_RELEASES]
-    crossings = tuple(crossing for crossing, _several in crossed)
     return Overview(
         settings.project,
         now,
@@ -128,29 +136,52 @@ def _asks(
         except NotAppliedError:
             one.note = "not applied"
 
-    def last() -> None:
-        one.releases = history.history(
-            ready.environment, service="", limit=_RELEASES, session=ready.session, steps=ready.steps
-        )
-
     def measured() -> None:
         one.briefs = metrics.briefs(ready, since=min(since, now - _PERIOD), until=now)
 
     def drifted() -> None:
         one.terraform_drift = _terraform_drift(settings, ready)
 
-    def told(ask: Callable[[], None]) -> Callable[[], None]:
-        def guarded() -> None:
-            try:
-                ask()
-            except OrchError as error:
-                trouble = Trouble(error.message, error.hint, error.exit_code)
-                if trouble not in one.troubles:
-                    one.troubles.append(trouble)
+    return _told(one, runs), _told(one, measured), _told(one, drifted)
 
-        return guarded
 
-    return told(runs), told(last), told(measured), told(drifted)
+def _told(one: _Found, ask: Callable[[], None]) -> Callable[[], None]:
+    """The same, with an error on the page in place of the exception."""
+
+    def guarded() -> None:
+        try:
+            ask()
+        except OrchError as error:
+            trouble = Trouble(error.message, error.hint, error.exit_code)
+            one.troubles += [trouble] if trouble not in one.troubles else []
+
+    return guarded
+
+
+def _asks_for_releases(found: Sequence[_Found]) -> list[Callable[[], None]]:
+    """Reads no more records of an environment than it has among the last ones of all, as far as their keys tell."""
+    known = sorted(
+        (brief.began_at, number)
+        for number, one in enumerate(found)
+        for brief in (one.briefs or ())[:_RELEASES]
+    )[-_RELEASES:]
+    shares = Counter(number for _began_at, number in known)
+
+    def ask(one: _Found, limit: int) -> Callable[[], None]:
+        def last() -> None:
+            ready = replace(one.ready, steps=_noting(one))
+            one.releases = history.history(
+                ready.environment, service="", limit=limit, session=ready.session, steps=ready.steps
+            )
+
+        return _told(one, last)
+
+    return [
+        ask(one, shares[number] if len(known) == _RELEASES else _RELEASES)
+        for number, one in enumerate(found)
+        # What cannot be listed has said so.
+        if one.briefs is not None and (shares[number] or len(known) < _RELEASES)
+    ]
 
 
 def _terraform_drift(settings: Settings, ready: Ready) -> DriftRecord | None:

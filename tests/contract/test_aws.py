@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -155,3 +156,20 @@ def test_release_records_list_the_newest_first(environ):
     record = json.loads(s3.get_object(Bucket=bucket, Key=keys[0])["Body"].read())
     assert record["verdict"] == "SUCCEEDED"
     assert record["durations_s"]["rollout"] == 125.0
+
+
+def test_the_models_are_read_once_for_all_environments(cloud, tmp_path):
+    sessions = [
+        Aws(
+            region,
+            {"HOME": str(tmp_path)}
+            | control.aws_environment(cloud.sandbox, account_id=account_id, region=region),
+        )
+        for account_id, region in (("111111111111", "eu-central-1"), ("222222222222", "eu-west-1"))
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        accounts = list(pool.map(lambda one: one.identity().account_id, sessions * 4))
+        models = list(pool.map(lambda one: one.ecs.meta.service_model.metadata, sessions))
+    assert accounts == ["111111111111", "222222222222"] * 4
+    assert models[0] is models[1]
+    assert [one.ecs.meta.region_name for one in sessions] == ["eu-central-1", "eu-west-1"]
