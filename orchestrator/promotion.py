@@ -334,7 +334,8 @@ def _soak(origin: Origin, rules: Rules, now: datetime) -> Row:
             f"`orch watch --env {origin.environment}` looks, and records it",
         )
     ran = (origin.until or now) - origin.since
-    said = f"{_duration(ran)} of {_duration(rules.soak)} in {origin.environment}"
+    # Time past is rounded down and time to come up, so that neither promises too much.
+    said = f"{_duration(ran, is_past=True)} of {_duration(rules.soak)} in {origin.environment}"
     if ran >= rules.soak:
         return _open(rule, title, said)
     if origin.until is not None:
@@ -541,9 +542,10 @@ def _short(digest: str) -> str:
     return digest[:_SHORT_DIGEST]
 
 
-def _duration(value: timedelta) -> str:
-    """`2 d 3 h`, `1 h 05 min`, `12 min`, rounded up to the minute."""
-    minutes = max(-(-int(value.total_seconds()) // 60), 0)
+def _duration(value: timedelta, *, is_past: bool = False) -> str:
+    """`2 d 3 h`, `1 h 05 min`, `12 min`; to the minute, up or, of what is past, down."""
+    duration_s = max(int(value.total_seconds()), 0)
+    minutes = duration_s // 60 if is_past else -(-duration_s // 60)
     days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:
         return f"{days} d {hours} h"

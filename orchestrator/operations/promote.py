@@ -39,6 +39,7 @@ from orchestrator.permissions import Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from orchestrator.ecs.rollout import Clock
     from orchestrator.model import PathView, Release
     from orchestrator.operations.plan_all import Ready
     from orchestrator.operations.survey import Asked, Ends, Surveyed
@@ -91,7 +92,22 @@ def promote(
 
     Raises RefusedError or EnvironmentLockedError when a gate is shut: nothing was changed. DeclinedError, OrchError.
     """
-    ends = read_ends(settings, source, target)
+    return carry(
+        read_ends(settings, source, target), asked, reason=reason, patience=patience, approve=approve
+    )
+
+
+def carry(
+    ends: Ends,
+    asked: Asked,
+    *,
+    reason: str = "",
+    patience: Patience,
+    approve: Approve,
+    clock: Clock | None = None,
+) -> tuple[Release, ...]:
+    """What `promote` does once both contracts are read. Raises what it raises."""
+    settings, target = ends.settings, ends.target
     found = _await_open(ends, asked, patience)
     _require_open(found, target)
     if not all(one.gate.is_carried for one in found) and not approve([one.gate for one in found]):
@@ -110,8 +126,8 @@ def promote(
         _require_open(found, target)
         overrides = (*asked.overrides, *((Override("path", reason),) if asked.skips_path else ()))
         targets = [_carry(ends, one, overrides) for one in found]
-        candidates = verify.require_ready([release.prepare(one) for one in targets])
-        return rollouts.roll_out_all(candidates, may_start=held.require_held)
+        candidates = verify.require_ready([release.prepare(one) for one in targets], clock=clock)
+        return rollouts.roll_out_all(candidates, may_start=held.require_held, clock=clock)
 
 
 def _await_open(ends: Ends, asked: Asked, patience: Patience) -> tuple[Surveyed, ...]:
