@@ -79,7 +79,14 @@ def commits_between(
 
 def titles(commits: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The titles of those of the commits, named by their full hashes, that this checkout holds. Raises ToolMissingError."""
-    asked = ["log", "--no-walk=unsorted", "--ignore-missing", "--format=%H %s", *filter(_HASH.fullmatch, commits), "--"]
+    asked = [
+        "log",
+        "--no-walk=unsorted",
+        "--ignore-missing",
+        "--format=%H %s",
+        *filter(_HASH.fullmatch, commits),
+        "--",
+    ]
     told = run(asked, cwd, environ)
     pairs = (line.partition(" ") for line in told.stdout.splitlines()) if told.code == 0 else ()
     return {sha: title for sha, _, title in pairs}

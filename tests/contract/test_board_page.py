@@ -25,6 +25,7 @@ from orchestrator.store import release_json
 from tests import authorization
 from tests.conftest import require_tool
 from tests.contract import told
+from tests.contract.github_fake import BOT, TOKEN, GitHub, Issue
 from tests.contract.told import Told
 from tests.e2e.conftest import git
 
@@ -265,3 +266,32 @@ def test_a_lock_that_cannot_be_read_does_not_look_like_none(cloud, project):
     page = board_html.render(overview)
     assert dev.lock is not None or dev.troubles
     assert "Not locked" not in page
+
+
+def test_drift_of_terraform_is_told_where_an_issue_records_it(cloud, project, monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    loaded, (dev, *_others) = readys(cloud, project, [])
+    with GitHub(name="acme/demo").serving() as github:
+        environ = {**dev.environ, "GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": github.url}
+        dev_in_actions = dataclasses.replace(dev, environ=environ)
+
+        def record():
+            return board_page._terraform_drift(loaded, dev_in_actions)
+
+        assert record() is None
+        github.issues[7] = Issue(
+            7, "dev was changed outside Terraform", "<!-- orch:drift dev -->\nx", dict(BOT), ["orch-drift"]
+        )
+        told_open = record()
+        assert told_open.sentence == "dev was changed outside Terraform (#7)"
+        assert told_open.url.endswith("/acme/demo/issues/7")
+        github.issues[7].state = "closed"
+        assert record().sentence == "none since #7 was closed"
+        github.permissions = {}
+        assert record().sentence.startswith("not known: ")
+        asked = len(github.calls)
+        # Without a token nobody is asked.
+        assert board_page._terraform_drift(loaded, dev) is None
+        assert len(github.calls) == asked
+        assert {path for _verb, path, _body in github.writes()} <= {"/graphql"}
