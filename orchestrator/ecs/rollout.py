@@ -80,6 +80,7 @@ class Watch:
         self._followed: list[Followed] = []
         self._pace = Pace(self._clock.now())
         self._is_answered = True
+        self._has_looked = False
         self._answered_at = self._clock.now()
         self._warned_at = float("-inf")
 
@@ -110,12 +111,16 @@ class Watch:
         return not self._followed
 
     def wait(self) -> tuple[Rollout, ...]:
-        """Looks until at least one rollout ended, and returns those that did."""
-        while True:
-            ended = self._look()
-            if ended or not self._followed:
+        """Looks until at least one rollout ended, and returns those that did. Between two looks it pauses, across calls too: many
+        services that end one after the other must not be looked at without a rest.
+        """
+        while self._followed:
+            if self._has_looked:
+                self._clock.sleep(self._pause_s())
+            self._has_looked = True
+            if ended := self._look():
                 return ended
-            self._clock.sleep(self._pause_s())
+        return ()
 
     def cancel(self, reason: str) -> tuple[str, ...]:
         """Asks ECS to roll everything back that is under way, and returns the services for which it could be asked."""
