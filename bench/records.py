@@ -11,6 +11,7 @@ Touches: a temporary folder, 127.0.0.1.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -40,6 +41,37 @@ account_id = "111111111111"
 [services.web]
 context = "web"
 """
+# An environment that is applied, and has no service: `orch board` reads it as any other.
+ROOT = """
+terraform {
+  backend "s3" {
+    key          = "prod/terraform.tfstate"
+    use_lockfile = true
+  }
+}
+"""
+CONTRACT = {"contract": 1, "account_id": ACCOUNT, "region": REGION, "services": {}}
+STATE = {
+    "version": 4,
+    "terraform_version": "1.11.0",
+    "serial": 1,
+    "lineage": "5d0b2c2e-8d52-4d0e-9c55-0d1f5f6b3a11",
+    "outputs": {
+        "orch": {
+            "value": CONTRACT,
+            "type": [
+                "object",
+                {
+                    "contract": "number",
+                    "account_id": "string",
+                    "region": "string",
+                    "services": ["object", {}],
+                },
+            ],
+        }
+    },
+    "resources": [],
+}
 RELEASE = Release(
     id="",
     environment="prod",
@@ -121,7 +153,12 @@ def run(sandbox: control.Sandbox, folder: Path, count: int) -> None:
         **{name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ},
         **control.aws_environment(sandbox, account_id=ACCOUNT, region=REGION),
     }
-    store.create_bucket(Aws(REGION, environ).s3, BUCKET, region=REGION, account_id=ACCOUNT)
+    s3 = Aws(REGION, environ).s3
+    store.create_bucket(s3, BUCKET, region=REGION, account_id=ACCOUNT)
+    s3.put_object(Bucket=BUCKET, Key="prod/terraform.tfstate", Body=json.dumps(STATE).encode())
+    root = folder / "terraform/envs/prod"
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "main.tf").write_text(ROOT)
     control.control(
         sandbox, "POST", f"buckets/{BUCKET}", [numbered(number, count) for number in range(count)]
     )
@@ -137,6 +174,7 @@ def run(sandbox: control.Sandbox, folder: Path, count: int) -> None:
         ("metrics", "--env", "prod"),
         ("metrics", "--env", "prod", "--since", "365d", "--by", "week"),
         ("release", "show", oldest),
+        ("board", "--file", "-"),
     ):
         took_s, told = measure(sandbox, [*orch, *what], environ, folder)
         print(f"  orch {' '.join(what):54}{told}  {whole_s / took_s:5.1f} times as fast")
