@@ -41,7 +41,7 @@ account_id = "111111111111"
 [services.web]
 context = "web"
 """
-# An environment that is applied, and has no service: `orch board` reads it as any other.
+# An environment that was applied, and whose service is gone from ECS: `orch board` reads it as any other.
 ROOT = """
 terraform {
   backend "s3" {
@@ -50,7 +50,13 @@ terraform {
   }
 }
 """
-CONTRACT = {"contract": 1, "account_id": ACCOUNT, "region": REGION, "services": {}}
+SERVICE = {
+    **dict.fromkeys(("repository_url", "cluster", "service", "container", "task_family"), "web"),
+    **dict.fromkeys(("log_group", "execution_role_arn", "task_role_arn", "skeleton_arn"), "web"),
+    "desired_count": 1,
+}
+CONTRACT = {"contract": 1, "account_id": ACCOUNT, "region": REGION, "services": {"web": SERVICE}}
+TYPES = {name: "number" if name == "desired_count" else "string" for name in SERVICE}
 STATE = {
     "version": 4,
     "terraform_version": "1.11.0",
@@ -65,7 +71,7 @@ STATE = {
                     "contract": "number",
                     "account_id": "string",
                     "region": "string",
-                    "services": ["object", {}],
+                    "services": ["object", {"web": ["object", TYPES]}],
                 },
             ],
         }
@@ -153,7 +159,9 @@ def run(sandbox: control.Sandbox, folder: Path, count: int) -> None:
         **{name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ},
         **control.aws_environment(sandbox, account_id=ACCOUNT, region=REGION),
     }
-    s3 = Aws(REGION, environ).s3
+    session = Aws(REGION, environ)
+    session.ecs.create_cluster(clusterName="web")
+    s3 = session.s3
     store.create_bucket(s3, BUCKET, region=REGION, account_id=ACCOUNT)
     s3.put_object(Bucket=BUCKET, Key="prod/terraform.tfstate", Body=json.dumps(STATE).encode())
     root = folder / "terraform/envs/prod"

@@ -9,10 +9,11 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 
 from orchestrator import permissions, settings, store
 from orchestrator.aws import Aws
-from orchestrator.events import Steps
+from orchestrator.events import Steps, Warned
 from orchestrator.model import Image, Release, Standing, Verdict
 from orchestrator.operations import board_page
 from orchestrator.operations.plan_all import Ready
@@ -255,17 +256,28 @@ def assert_only_reads_that_the_roles_may_make(calls):
             assert authorization.allows(permissions.policy(Role(role[1]), place), request), request
 
 
-def test_a_lock_that_cannot_be_read_does_not_look_like_none(cloud, project):
-    told.make(clients(cloud), project, "dev", DEV)
-    cloud.client("s3", key=DEV).put_object(
-        Bucket=told.bucket(DEV), Key="orch/locks/dev.json", Body=b"no lock"
-    )
-    loaded, ready = readys(cloud, project, [])
-    overview = board_page.gather(loaded, ready[:1], now=datetime.now(UTC))
+def test_a_lock_that_cannot_be_read_does_not_look_like_none(cloud, project, monkeypatch):
+    """Elsewhere that is a warning, which a page would not show."""
+    told.make(clients(cloud), project, "dev", DEV, Told("web", DIGEST, {}, repository=ELSEWHERE))
+    told_events = []
+    loaded, ready = readys(cloud, project, told_events)
+    s3 = ready[0].session.acting_as(Role.DEPLOY).s3
+    whole = s3.get_object
+
+    def refuse(**request):
+        if "locks" in request["Key"]:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
+        return whole(**request)
+
+    monkeypatch.setattr(s3, "get_object", refuse)
+    overview = board_page.gather(loaded, ready[:1], now=NOW)
     (dev,) = overview.places
-    page = board_html.render(overview)
-    assert dev.lock is not None or dev.troubles
-    assert "Not locked" not in page
+    assert [one.service for one in dev.services] == ["web"]
+    (trouble,) = dev.troubles
+    assert trouble.message.startswith("past releases and the lock of dev are not known: s3:GetObject")
+    assert trouble.exit_code == 0
+    assert "Not locked" not in board_html.render(overview)
+    assert any(isinstance(event, Warned) for event in told_events)
 
 
 def test_drift_of_terraform_is_told_where_an_issue_records_it(cloud, project, monkeypatch):
