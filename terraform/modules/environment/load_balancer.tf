@@ -16,6 +16,29 @@ module "load_balancer" {
   tags                = var.tags
 }
 
+# Where a revision is tried before it gets the traffic of blue/green. Services add their rules here too. It stands here and
+# not in module load_balancer, because checkov 3.3.30 loses sight of that module's values once it holds two listeners.
+resource "aws_lb_listener" "test" {
+  count = try(var.load_balancer.test_listener, null) == null ? 0 : 1
+
+  load_balancer_arn = module.load_balancer[0].arn
+  port              = var.load_balancer.test_listener.port
+  protocol          = "HTTPS"
+  ssl_policy        = var.load_balancer.ssl_policy
+  certificate_arn   = var.load_balancer.certificate_arn
+  tags              = var.tags
+
+  default_action {
+    type = "fixed-response"
+
+    fixed_response {
+      content_type = "text/plain"
+      message_body = "No service answers here."
+      status_code  = "404"
+    }
+  }
+}
+
 # The resources stood in this module once; states from then are carried over.
 
 moved {

@@ -179,7 +179,7 @@ module "ecs" {
           permissions_boundary_arn = var.permissions_boundary_arn
           restrict_role_trust      = wanted.restrict_role_trust
           test = var.load_balancer.test_listener == null ? null : {
-            listener_arn = module.load_balancer[0].test_listener_arn
+            listener_arn = aws_lb_listener.test[0].arn
             priority     = wanted.test_priority
           }
         }

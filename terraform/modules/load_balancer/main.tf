@@ -43,28 +43,6 @@ resource "aws_lb_listener" "https" {
   }
 }
 
-# Where a revision is tried before it gets the traffic of blue/green. Services add their rules here too.
-resource "aws_lb_listener" "test" {
-  count = var.test_listener == null ? 0 : 1
-
-  load_balancer_arn = aws_lb.this.arn
-  port              = var.test_listener.port
-  protocol          = "HTTPS"
-  ssl_policy        = var.ssl_policy
-  certificate_arn   = var.certificate_arn
-  tags              = var.tags
-
-  default_action {
-    type = "fixed-response"
-
-    fixed_response {
-      content_type = "text/plain"
-      message_body = "No service answers here."
-      status_code  = "404"
-    }
-  }
-}
-
 # The rules that let it out, one to each service, stand in module ecs.
 resource "aws_security_group" "this" {
   name_prefix = "${var.name}-load-balancer-"

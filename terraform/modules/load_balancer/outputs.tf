@@ -22,8 +22,3 @@ output "security_group_id" {
   description = "Security group of the load balancer, which services let in."
   value       = aws_security_group.this.id
 }
-
-output "test_listener_arn" {
-  description = "ARN of the listener on which revisions are tried, or null without one."
-  value       = one(aws_lb_listener.test[*].arn)
-}

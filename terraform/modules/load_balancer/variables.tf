@@ -75,7 +75,7 @@ variable "ingress_cidr_blocks" {
 }
 
 variable "test_listener" {
-  description = "A second HTTPS listener, on which blue/green rollouts are tried before they get the traffic, and who may reach it; null makes none."
+  description = "The port of a second HTTPS listener, on which blue/green rollouts are tried before they get the traffic, and who may reach it; null opens none. Module environment makes the listener."
   type = object({
     port                = optional(number, 8443)
     ingress_cidr_blocks = set(string)

@@ -170,6 +170,10 @@ run "blue_green_is_added_to_a_service_that_runs" {
     error_message = "The rule that carries the traffic must stay the same."
   }
   assert {
+    condition     = aws_lb_listener.test[0].port == 8443 && aws_lb_listener.test[0].protocol == "HTTPS" && aws_lb_listener.test[0].certificate_arn == var.load_balancer.certificate_arn
+    error_message = "The test listener must speak HTTPS as production's does."
+  }
+  assert {
     condition     = output.orch.services["worker"].blue_green == null
     error_message = "A service without blue_green must say so."
   }
