@@ -35,6 +35,13 @@ _READ_TIMEOUT_S = 60
 # Explicit credentials are used as they are: a profile that AWS_PROFILE names must neither win nor have to exist. The tuple
 # is botocore's: where to look for the variable (nowhere), its default, its conversion.
 _NO_PROFILE = {"profile": (None, None, None, None)}
+# How the endpoint variables spell services whose boto3 name is not their service id.
+_ENDPOINT_NAMES = {
+    "application-autoscaling": "APPLICATION_AUTO_SCALING",
+    "elbv2": "ELASTIC_LOAD_BALANCING_V2",
+    "logs": "CLOUDWATCH_LOGS",
+    "secretsmanager": "SECRETS_MANAGER",
+}
 
 
 @dataclass(frozen=True)
@@ -148,8 +155,13 @@ class Aws:
 
     def now(self) -> float:
         """AWS's time of day in seconds since the epoch, by the Date of its last answer; this machine's before the first one."""
+        told_s = self.told_now()
+        return time.time() if told_s is None else told_s
+
+    def told_now(self) -> float | None:
+        """The same, None before the first answer; a refusal tells it too."""
         ahead_s = self._shared.ahead_s
-        return time.time() if ahead_s is None else time.monotonic() + ahead_s
+        return None if ahead_s is None else time.monotonic() + ahead_s
 
     @property
     def s3_endpoint_url(self) -> str | None:
@@ -350,7 +362,8 @@ def _again_when_cut(
 
 def _endpoint_url(service: str, environ: Mapping[str, str]) -> str | None:
     # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
-    return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or None
+    name = _ENDPOINT_NAMES.get(service, service.upper())
+    return environ.get(f"AWS_ENDPOINT_URL_{name}") or environ.get("AWS_ENDPOINT_URL") or None
 
 
 @contextmanager

@@ -173,3 +173,19 @@ def test_the_models_are_read_once_for_all_environments(cloud, tmp_path):
     assert accounts == ["111111111111", "222222222222"] * 4
     assert models[0] is models[1]
     assert [one.ecs.meta.region_name for one in sessions] == ["eu-central-1", "eu-west-1"]
+
+
+@pytest.mark.parametrize(
+    ("client", "variable"),
+    [
+        ("autoscaling", "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING"),
+        ("elbv2", "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2"),
+        ("logs", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
+        ("secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+        ("ecs", "AWS_ENDPOINT_URL_ECS"),
+    ],
+)
+def test_the_endpoint_variable_of_a_service_is_named_as_aws_names_it(client, variable):
+    session = Aws(REGION, {"AWS_ENDPOINT_URL": "http://all.example", variable: "http://one.example"})
+    assert getattr(session, client).meta.endpoint_url == "http://one.example"
+    assert session.sts.meta.endpoint_url == "http://all.example"
