@@ -21,11 +21,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import __version__
-from orchestrator.masks import scrub
 from orchestrator.model import Standing, Verdict
 from orchestrator.promotion import State
 from orchestrator.report import board, charts, text
-from orchestrator.report.escapes import clean
+from orchestrator.report.escapes import clean, scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,8 +177,7 @@ def _readable(value: Any) -> Any:
     if hasattr(value, "__html__") or isinstance(value, (int, float)):
         return value
     # What hides within a credential is gone after the first `clean`, so that the second look sees it; cut off is only then.
-    seen = clean(scrub(str(value)), 10 * _LONGEST)
-    return clean(scrub(seen), _LONGEST)
+    return clean(scrubbed(str(value)), _LONGEST)
 
 
 def _prose(sentence: str) -> Markup:

@@ -11,6 +11,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+from orchestrator import masks
 from orchestrator.report import board
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def clean(text: str, limit: int = 300) -> str:
     if len(seen) > limit or len(text) > 8 * limit:
         seen = f"{seen[: limit - 1]}…"
     return seen.replace("<!--", "<! --")
+
+
+def scrubbed(text: str) -> str:
+    """The text without what looks like a credential, also of one that holds something invisible, by which it would not be known."""
+    seen = INVISIBLE.sub("", without_sequences(text))
+    masked = masks.scrub(seen)
+    return masks.scrub(text) if masked == seen else masked
 
 
 def without_sequences(text: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.masks import scrub
 from orchestrator.promotion import State
-from orchestrator.report.escapes import clean
+from orchestrator.report.escapes import clean, scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,4 +63,4 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 def readable(text: str) -> str:
     """Words of others on one line, without what looks like a credential or would steer a terminal."""
-    return clean(scrub(text), _LONGEST)
+    return clean(scrubbed(text), _LONGEST)

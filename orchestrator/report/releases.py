@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.masks import scrub
 from orchestrator.model import Standing, Verdict
 from orchestrator.report import text
+from orchestrator.report.escapes import scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -256,4 +256,4 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _readable(line: str) -> str:
-    return text.log_text(scrub(line))
+    return text.log_text(scrubbed(line))

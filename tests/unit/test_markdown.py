@@ -724,3 +724,15 @@ def test_two_hundred_environments_fit_too():
     assert re.search(r"\| \*\*\d+ more\*\*, each in the step summary", rendered.body)
     assert len(rendered.overflow) == 200
     structure(rendered.body)
+
+
+@pytest.mark.parametrize("hidden", ["\x1b[0m", "\u200b", "\x00"])
+def test_something_invisible_hides_no_credential(hidden):
+    token = "ghp_" + "a1B2" * 9
+    told = f"pull with {token[:12]}{hidden}{token[12:]} now"
+    shown = escapes.scrubbed(told)
+    assert token[:12] not in shown
+    assert token[12:] not in shown
+    assert shown.startswith("pull with ")
+    # Where there is none, what is invisible stays, to be shown as such.
+    assert escapes.scrubbed(f"web{hidden}app") == f"web{hidden}app"
