@@ -35,7 +35,7 @@ from orchestrator.events import (
 from orchestrator.masks import scrub
 from orchestrator.model import Action, Change, Detail, LockKind, Masked, Outcome, Release
 from orchestrator.report import promotion
-from orchestrator.report.escapes import without_sequences
+from orchestrator.report.escapes import scrubbed, without_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ContainerExit,
         Destroyed,
         Drift,
+        Finding,
         Lock,
         OutputChange,
         Pause,
@@ -482,10 +483,10 @@ def _written(value: Value) -> str:
 
 def _readable(line: str) -> str:
     """On one line and scrubbed, without what would steer a terminal or turn text around."""
-    scrubbed = scrub(line)
-    if scrubbed.isprintable():
-        return scrubbed
-    return "".join(character if character.isprintable() else "·" for character in scrubbed)
+    seen = scrubbed(line)
+    if seen.isprintable():
+        return seen
+    return "".join(character if character.isprintable() else "·" for character in seen)
 
 
 def release_lines(release: Release) -> list[str]:
@@ -510,18 +511,11 @@ def release_lines(release: Release) -> list[str]:
 def preflight_lines(found: Sequence[Preflight], *, width: int = 0) -> list[str]:
     """The checks of each service, a line each, and below those that did not pass what to do; `width` 0 wraps nothing."""
     findings = [finding for one in found for finding in one.findings]
-    width = width or 10_000
-    titles = min(max((len(finding.title) for finding in findings), default=0), width // 3, 26)
-    indent = " " * (titles + 12)
-    lines = []
-    for one in found:
-        name = f"{one.environment} · {one.service}" if one.service else one.environment
-        lines.append(f"{name}: {_counts(finding.outcome for finding in one.findings)}")
-        for finding in one.findings:
-            head = f"  {_MARKS[finding.outcome]} {finding.outcome:<4}  {finding.title:<{titles}}  "
-            lines += _wrapped(f"{head}{finding.detail}", width, indent)
-            if finding.hint:
-                lines += _wrapped(f"{indent}→ {finding.hint}", width, f"{indent}  ")
+    named = [
+        (f"{one.environment} · {one.service}" if one.service else one.environment, one.findings)
+        for one in found
+    ]
+    lines = finding_lines(named, width=width)
     failed = sum(finding.outcome is Outcome.FAIL for finding in findings)
     skipped = sum(finding.outcome is Outcome.SKIP for finding in findings)
     ending = f"; {skipped} could not be checked" if skipped else ""
@@ -529,10 +523,27 @@ def preflight_lines(found: Sequence[Preflight], *, width: int = 0) -> list[str]:
     return [*lines, said + ending]
 
 
+def finding_lines(found: Sequence[tuple[str, Sequence[Finding]]], *, width: int = 0) -> list[str]:
+    """Findings below the name of what they are about, a line each, and below those that did not pass what to do."""
+    width = width or 10_000
+    longest = max((len(finding.title) for _name, findings in found for finding in findings), default=0)
+    titles = min(longest, width // 3, 26)
+    indent = " " * (titles + 12)
+    lines = []
+    for name, findings in found:
+        lines.append(f"{name}: {counts(finding.outcome for finding in findings)}")
+        for finding in findings:
+            head = f"  {_MARKS[finding.outcome]} {finding.outcome:<4}  {finding.title:<{titles}}  "
+            lines += _wrapped(f"{head}{finding.detail}", width, indent)
+            if finding.hint:
+                lines += _wrapped(f"{indent}→ {finding.hint}", width, f"{indent}  ")
+    return lines
+
+
 _MARKS = {Outcome.OK: "✓", Outcome.WARN: "!", Outcome.FAIL: "✗", Outcome.SKIP: "•"}
 
 
-def _counts(outcomes: Iterable[Outcome]) -> str:
+def counts(outcomes: Iterable[Outcome]) -> str:
     """`1 FAIL, 12 OK`: the worst first."""
     every = list(outcomes)
     order = (Outcome.FAIL, Outcome.WARN, Outcome.OK, Outcome.SKIP)
