@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import subprocess
 
 import boto3
 import pytest
@@ -12,6 +14,7 @@ from orchestrator import permissions, settings
 from orchestrator.permissions import Role
 from orchestrator.sandbox import control
 from tests import authorization
+from tests.conftest import require_tool
 from tests.e2e import hand_made
 from tests.e2e.conftest import Project, events, git
 
@@ -165,6 +168,20 @@ def test_one_digest_goes_through_every_environment(path: Project) -> None:
 
     again = promote(path, "staging", "prod", "--yes")
     assert "NO_CHANGE" in again.stdout
+
+
+def test_skopeo_inspects_the_same_digest_in_every_registry(path: Project) -> None:
+    skopeo, commit = require_tool("skopeo"), git(path.path, "rev-parse", "HEAD")
+    found = set()
+    for env in PLACES:
+        ecr = Place(path, env).client("ecr")
+        token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        url = ecr.describe_repositories()["repositories"][0]["repositoryUri"]
+        credentials = base64.b64decode(token).decode()
+        argv = [skopeo, "inspect", "--tls-verify=false", "--creds", credentials, f"docker://{url}:{commit}"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        found.add(json.loads(done.stdout)["Digest"])
+    assert found == {digest(path, "dev")}
 
 
 def test_a_promotion_again_after_a_rollback(path: Project) -> None:
