@@ -537,6 +537,25 @@ class Preflight:
 
 
 @dataclass(frozen=True)
+class Checkup:
+    """What `orch doctor` found out about one thing: `scope` is `machine`, `github` or `environment`, `name` what people call it.
+
+    The account is the one that orch.toml expects, `caller` the ARN of the credentials; all three are an environment's alone.
+    """
+
+    scope: str
+    name: str
+    findings: tuple[Finding, ...]
+    account_id: str = ""
+    region: str = ""
+    caller: str = ""
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        return tuple(one for one in self.findings if one.outcome is Outcome.FAIL)
+
+
+@dataclass(frozen=True)
 class ContainerStatus:
     """One container of a task; `exit_code` is None while it runs, and when it never started."""
 

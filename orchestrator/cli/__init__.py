@@ -8,6 +8,7 @@
     board      the verb that makes a page of all environments
     tasks      the verbs on tasks
     verify     the verb that checks what a rollout needs
+    doctor     the verb that says what a machine, a repository and its accounts lack
     locks      the verbs on the locks of environments
     sandbox    the verbs on the embedded AWS
 
@@ -22,7 +23,18 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.cli import board, locks, promote, records, releases, sandbox, tasks, verbs, verify  # noqa: F401 - importing them registers their verbs
+from orchestrator.cli import (  # noqa: F401 - importing them registers their verbs
+    board,
+    doctor,
+    locks,
+    promote,
+    records,
+    releases,
+    sandbox,
+    tasks,
+    verbs,
+    verify,
+)
 from orchestrator.cli.app import app
 
 if TYPE_CHECKING:

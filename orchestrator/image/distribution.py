@@ -120,6 +120,10 @@ class Repository:
 
     # --- manifests
 
+    def check_login(self) -> None:
+        """Asks once whether the registry is there and takes the login (end-1 of the specification)."""
+        self._status("GET", f"{self._base.partition('/v2/')[0]}/v2/", {200})
+
     def manifest(self, reference: str) -> Manifest | None:
         """The manifest under a digest or a tag, or None. One under a digest has that digest, or ImageError is raised."""
         accept = ", ".join(manifests.MEDIA_TYPES)

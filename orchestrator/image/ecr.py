@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from orchestrator.aws import translated
 from orchestrator.errors import AwsError, ImageError
@@ -123,10 +124,18 @@ def log_in(ecr: ECRClient, repository_url: str) -> Login:
 
     Source: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
     """
+    return replace(log_in_here(ecr), registry=repository_url.split("/", 1)[0])
+
+
+def log_in_here(ecr: ECRClient) -> Login:
+    """The same for the registry of the credentials' own account, whose address ECR tells (`proxyEndpoint`). Raises AwsError.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_AuthorizationData.html
+    """
     with translated("ecr:GetAuthorizationToken"):
         data = ecr.get_authorization_token()["authorizationData"][0]
     username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-    return Login(repository_url.split("/", 1)[0], username, password)
+    return Login(urlsplit(data.get("proxyEndpoint", "")).netloc, username, password)
 
 
 def _describe(ecr: ECRClient, repository_url: str, image: ImageIdentifierTypeDef) -> str | None:

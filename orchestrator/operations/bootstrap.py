@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from orchestrator import aws, store
 from orchestrator.errors import AwsError, DeclinedError, PreconditionError, RefusedError, SettingsError
 from orchestrator.events import PlanReady, Warned
-from orchestrator.github import by_hand, identity, repository
+from orchestrator.github import by_hand, identity, repository, trust
 from orchestrator.github.difference import Remark, Wanted, WantedEnvironment
 from orchestrator.model import Bootstrapped, Destroyed
 from orchestrator.operations import apply as applying
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 _STATE_KEY = "bootstrap/terraform.tfstate"
 _STATE_TAG = "orch:state"
-_ISSUER = "token.actions.githubusercontent.com"
 _NO_PROVIDER = frozenset({"NoSuchEntity", "NoSuchEntityException"})
 
 
@@ -81,7 +80,7 @@ def bootstrap(
     done = Bootstrapped(environment.account_id, environment.state_bucket, is_new, role_arns)
     if not github_token:
         return replace(done, left_to_do=by_hand.commands(settings.github.full_name, wanted))
-    _set_up_github(settings.github, wanted, github_token, steps, questions.github)
+    set_up_github(settings.github, wanted, github_token, steps, questions.github)
     return replace(done, github=settings.github.full_name)
 
 
@@ -234,8 +233,7 @@ def _is_provider_ours(session: Aws, environment: Environment) -> bool:
 
     An account can hold one provider for an issuer, and another project, or somebody by hand, may have made it before.
     """
-    partition = partition_of(environment.region)
-    arn = f"arn:{partition}:iam::{environment.account_id}:oidc-provider/{_ISSUER}"
+    arn = trust.provider_arn(environment.account_id, environment.region)
     try:
         with aws.translated("iam:GetOpenIDConnectProvider"):
             answer = session.iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
@@ -302,13 +300,14 @@ def _require_roles(settings: Settings, environment: Environment, role_arns: Mapp
                 )
 
 
-def _set_up_github(
+def set_up_github(
     github: GitHubSettings,
     wanted: Wanted,
     token: str,
     steps: Steps,
     approve: Callable[[tuple[Difference, ...]], bool],
 ) -> None:
+    """Brings the repository to what is wanted, once that was shown and approved. Raises DeclinedError, OrchError."""
     with steps.step("github_compare", f"Compare {github.full_name} on GitHub") as step:
         found = repository.compare(token, github.full_name, wanted, api_url=github.api_url)
         doable = tuple(difference for difference in found if not isinstance(difference, Remark))

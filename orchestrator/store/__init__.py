@@ -1,6 +1,6 @@
 """The `orch/` prefix of the state bucket, and the state bucket itself.
 
-    bucket     the bucket: made, and brought to its settings
+    bucket     the bucket: made, brought to its settings, and held against them
     records    release records: append-only, the newest listed first, and told in short by their keys
     plans      sealed plans, opaque here
 
@@ -9,7 +9,14 @@ Hides key names and S3. Touches: S3, in that bucket alone. Nothing here is ever 
 
 from __future__ import annotations
 
-from orchestrator.store.bucket import create_bucket, has_bucket, last_modified
+from orchestrator.store.bucket import (
+    create_bucket,
+    has_bucket,
+    is_listed,
+    last_modified,
+    region_of,
+    setting_checks,
+)
 from orchestrator.store.plans import find_plan, get_plan, plan_key, plans, put_plan
 from orchestrator.store.records import (
     Listed,
@@ -30,6 +37,7 @@ __all__ = [
     "find_plan",
     "get_plan",
     "has_bucket",
+    "is_listed",
     "last_modified",
     "last_releases",
     "listed",
@@ -39,6 +47,8 @@ __all__ = [
     "put_plan",
     "put_release",
     "read",
+    "region_of",
     "release_key",
     "releases",
+    "setting_checks",
 ]

@@ -1,4 +1,4 @@
-"""The state bucket itself: made and brought to its settings, and when an object of it was last written.
+"""The state bucket itself: made and brought to its settings, held against them, and when an object of it was last written.
 
 Hides S3's settings of a bucket. Touches: S3, that bucket alone.
 """
@@ -6,7 +6,8 @@ Hides S3's settings of a bucket. Touches: S3, that bucket alone.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import permissions
 from orchestrator.aws import translated
@@ -15,6 +16,7 @@ from orchestrator.store.plans import KEPT_DAYS as PLANS_KEPT_DAYS
 from orchestrator.store.plans import PREFIX as PLANS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
@@ -23,6 +25,21 @@ _OLD_VERSIONS_KEPT_DAYS = 90
 _OWN_SIDS = ("DenyInsecureTransport", "DenyOldTls", "DenyDeletion")
 _MISSING = frozenset({"404", "NoSuchBucket", "NotFound"})
 _NO_OBJECT = frozenset({"404", "NoSuchKey", "NotFound"})
+_OWNERSHIP: Final = "BucketOwnerEnforced"
+_BLOCKED = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+# With two layers of encryption, or a key of the owner's, it is no worse.
+_ENCRYPTION: Final = "aws:kms"
+_ENCRYPTIONS = (_ENCRYPTION, "aws:kms:dsse")
+# What S3 answers in place of a setting that nobody made: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_UNSET = frozenset(
+    {
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "NoSuchPublicAccessBlockConfiguration",
+        "OwnershipControlsNotFoundError",
+        "NoSuchBucketPolicy",
+        "NoSuchLifecycleConfiguration",
+    }
+)
 
 
 def has_bucket(s3: S3Client, bucket: str, *, account_id: str) -> bool:
@@ -55,18 +72,11 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
     owner: Any = {"Bucket": bucket, "ExpectedBucketOwner": account_id}
     with translated("s3:PutBucketOwnershipControls"):
         s3.put_bucket_ownership_controls(
-            **owner, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+            **owner, OwnershipControls={"Rules": [{"ObjectOwnership": _OWNERSHIP}]}
         )
     with translated("s3:PutBucketPublicAccessBlock"):
-        s3.put_public_access_block(
-            **owner,
-            PublicAccessBlockConfiguration={
-                "BlockPublicAcls": True,
-                "IgnorePublicAcls": True,
-                "BlockPublicPolicy": True,
-                "RestrictPublicBuckets": True,
-            },
-        )
+        blocked: Any = dict.fromkeys(_BLOCKED, True)
+        s3.put_public_access_block(**owner, PublicAccessBlockConfiguration=blocked)
     with translated("s3:PutBucketVersioning"):
         s3.put_bucket_versioning(**owner, VersioningConfiguration={"Status": "Enabled"})
     with translated("s3:PutEncryptionConfiguration"):
@@ -75,7 +85,7 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
             ServerSideEncryptionConfiguration={
                 "Rules": [
                     {
-                        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"},
+                        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": _ENCRYPTION},
                         "BucketKeyEnabled": True,
                     }
                 ]
@@ -87,6 +97,111 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
     with translated("s3:PutLifecycleConfiguration"):
         s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=_lifecycle())
     return created
+
+
+def region_of(s3: S3Client, bucket: str, *, account_id: str) -> str | None:
+    """The region that the bucket lies in, "" where S3 does not say; None when there is no such bucket. Raises AwsError."""
+    try:
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
+        with translated("s3:ListBucket"):
+            answer = s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account_id)
+    except AwsError as error:
+        if error.code in _MISSING:
+            return None
+        raise
+    return answer.get("BucketRegion", "")
+
+
+def is_listed(s3: S3Client, bucket: str) -> bool:
+    """Whether the bucket is among those of the credentials' own account. Raises AwsError."""
+    with translated("s3:ListAllMyBuckets"):
+        return any(item.get("Name") == bucket for item in s3.list_buckets()["Buckets"])
+
+
+def setting_checks(
+    s3: S3Client, bucket: str, *, region: str, account_id: str
+) -> Mapping[str, Callable[[], str]]:
+    """A check of each setting by its name: it gives what differs from what `create_bucket` makes, in words, "" when nothing does,
+    and raises AwsError. Each asks once, and needs a permission of its own.
+    """
+    owner: Any = {"Bucket": bucket, "ExpectedBucketOwner": account_id}
+    return {
+        "versioning": partial(_versioning_problem, s3, owner),
+        "encryption": partial(_encryption_problem, s3, owner),
+        "public access": partial(_public_access_problem, s3, owner),
+        "ownership": partial(_ownership_problem, s3, owner),
+        "policy": partial(_policy_problem, s3, owner, region),
+        "lifecycle": partial(_lifecycle_problem, s3, owner),
+    }
+
+
+def _versioning_problem(s3: S3Client, owner: Any) -> str:
+    with translated("s3:GetBucketVersioning"):
+        status = s3.get_bucket_versioning(**owner).get("Status", "off")
+    return "" if status == "Enabled" else f"versioning is {status}: a state that is overwritten is lost"
+
+
+def _encryption_problem(s3: S3Client, owner: Any) -> str:
+    answer = _setting("s3:GetEncryptionConfiguration", lambda: s3.get_bucket_encryption(**owner))
+    rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
+    kinds = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm") for rule in rules]
+    if any(kind in _ENCRYPTIONS for kind in kinds):
+        return ""
+    return f"objects are encrypted by {kinds[0] if kinds else 'nothing that is set'}, not by {_ENCRYPTION}"
+
+
+def _public_access_problem(s3: S3Client, owner: Any) -> str:
+    answer = _setting("s3:GetBucketPublicAccessBlock", lambda: s3.get_public_access_block(**owner))
+    blocked = answer.get("PublicAccessBlockConfiguration", {})
+    open_ones = [name for name in _BLOCKED if not blocked.get(name)]
+    return f"not blocked: {', '.join(open_ones)}" if open_ones else ""
+
+
+def _ownership_problem(s3: S3Client, owner: Any) -> str:
+    answer = _setting("s3:GetBucketOwnershipControls", lambda: s3.get_bucket_ownership_controls(**owner))
+    rules = answer.get("OwnershipControls", {}).get("Rules", [])
+    if any(rule.get("ObjectOwnership") == _OWNERSHIP for rule in rules):
+        return ""
+    return f"ACLs count: object ownership is not {_OWNERSHIP}"
+
+
+def _policy_problem(s3: S3Client, owner: Any, region: str) -> str:
+    answer = _setting("s3:GetBucketPolicy", lambda: s3.get_bucket_policy(**owner))
+    found = [_plain(one) for one in _statements(answer.get("Policy", '{"Statement": []}'))]
+    wanted = _bucket_policy(owner["Bucket"], region, [])["Statement"]
+    missing = [str(one["Sid"]) for one in wanted if _plain(one) not in found]
+    return f"its policy lacks, or has otherwise: {', '.join(missing)}" if missing else ""
+
+
+def _lifecycle_problem(s3: S3Client, owner: Any) -> str:
+    answer = _setting("s3:GetLifecycleConfiguration", lambda: s3.get_bucket_lifecycle_configuration(**owner))
+    found = {rule.get("ID"): rule for rule in answer.get("Rules", [])}
+    missing = [
+        str(rule["ID"])
+        for rule in _lifecycle()["Rules"]
+        if any(found.get(rule["ID"], {}).get(key) != rule[key] for key in rule.keys() - {"Filter"})
+    ]
+    return f"its lifecycle lacks, or has otherwise: {', '.join(missing)}" if missing else ""
+
+
+def _setting(action: str, ask: Callable[[], Any]) -> Any:
+    """The answer, or an empty one where nobody made that setting. Raises AwsError."""
+    try:
+        with translated(action):
+            return ask()
+    except AwsError as error:
+        if error.code in _UNSET:
+            return {}
+        raise
+
+
+def _plain(value: Any) -> Any:
+    """A statement in one form: AWS may answer one text where a list of it was sent, and lists in another order."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if key != "Sid"}
+    if isinstance(value, list):
+        return sorted(map(str, value)) if len(value) > 1 else _plain(value[0]) if value else ""
+    return str(value)
 
 
 def last_modified(s3: S3Client, bucket: str, key: str, *, account_id: str) -> datetime | None:
@@ -102,7 +217,7 @@ def last_modified(s3: S3Client, bucket: str, key: str, *, account_id: str) -> da
 
 
 def _create(s3: S3Client, bucket: str, region: str) -> None:
-    request: Any = {"Bucket": bucket, "ObjectOwnership": "BucketOwnerEnforced"}
+    request: Any = {"Bucket": bucket, "ObjectOwnership": _OWNERSHIP}
     if region != "us-east-1":
         # us-east-1 is the default and must not be named.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
@@ -121,9 +236,12 @@ def _foreign_statements(s3: S3Client, owner: Any) -> list[dict[str, Any]]:
         if error.code == "NoSuchBucketPolicy":
             return []
         raise
-    statements = json.loads(text)["Statement"]
-    listed = statements if isinstance(statements, list) else [statements]
-    return [statement for statement in listed if statement.get("Sid") not in _OWN_SIDS]
+    return [statement for statement in _statements(text) if statement.get("Sid") not in _OWN_SIDS]
+
+
+def _statements(policy: str) -> list[dict[str, Any]]:
+    statements = json.loads(policy)["Statement"]
+    return statements if isinstance(statements, list) else [statements]
 
 
 def _bucket_policy(bucket: str, region: str, foreign: list[dict[str, Any]]) -> dict[str, Any]:

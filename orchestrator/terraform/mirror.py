@@ -4,12 +4,14 @@ A mirror is a folder that holds a folder named after a registry (`registry.terra
 providers that lie in it are taken from it; all others still come from their registry. A user's own CLI configuration is
 left alone, except one that TF_CLI_CONFIG_FILE names and that does not exist: Terraform only warns about that and goes
 on without any, so orch does the same, aloud.
-Touches: the places named in `_PLACES` (read), and one file in the folder it is given (written).
+Touches: the places named in `_PLACES` (read), and one file in the folder it is given (written); `registry_problem` one registry.
 """
 
 from __future__ import annotations
 
+import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _REGISTRIES = ("registry.terraform.io", "registry.opentofu.org")
+_REGISTRY_TIMEOUT_S = 10
 _PLACES = ("/opt", "/usr/share", "/usr/local/share", "~/.terraform.d")
 
 
@@ -59,6 +62,29 @@ def cli_config(setting: str, environ: Mapping[str, str], *, folder: Path) -> Cli
         for mirror in _mirrors_below(expanded):
             return CliConfig(_write(mirror, folder), mirror, warning)
     return CliConfig(None, None, warning)
+
+
+def has_provider(mirror: Path, provider: str) -> bool:
+    """Whether a mirror holds a provider, such as `hashicorp/aws`, of any registry."""
+    return any((mirror / registry / provider).is_dir() for registry in _REGISTRIES)
+
+
+def registry_of(product: str) -> str:
+    """The registry that `terraform` or `tofu` gets its providers from."""
+    return _REGISTRIES[product == "tofu"]
+
+
+def registry_problem(registry: str) -> str:
+    """Why the registry cannot be reached from here; empty when it can.
+
+    https://developer.hashicorp.com/terraform/internals/remote-service-discovery
+    """
+    try:
+        url = f"https://{registry}/.well-known/terraform.json"
+        with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_S):
+            return ""
+    except (OSError, HTTPException) as error:
+        return str(getattr(error, "reason", "") or error)
 
 
 def _mirrors_below(place: Path) -> Iterator[Path]:
