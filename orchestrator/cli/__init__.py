@@ -1,6 +1,7 @@
 """The command line: options → arguments, the composition root, the error boundary, exit codes; nothing else.
 
     app        the typer application, the options that verbs share, and `guarded`, the only place that catches
+    init       the verb that writes into a repository what it needs to ship
     run        what a verb on an environment needs: settings, session, view, steps, questions
     verbs      the verbs on environments
     releases   the verbs on releases, and on what runs
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, NoReturn
 from orchestrator.cli import (  # noqa: F401 - importing them registers their verbs
     board,
     doctor,
+    init,
     locks,
     promote,
     records,

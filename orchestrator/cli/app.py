@@ -30,7 +30,7 @@ _ORDER = (
     *("status", "board", "history", "release", "metrics", "diff", "drift"),
     *("tasks", "logs", "run", "exec", "scale"),
     *("lock", "unlock", "locks"),
-    *("doctor", "bootstrap", "policy", "destroy", "sandbox"),
+    *("init", "doctor", "bootstrap", "policy", "destroy", "sandbox"),
 )
 
 

@@ -43,5 +43,7 @@ def test_the_package_is_typed_and_whole(names):
         "orchestrator/sandbox/control.py",
         "orchestrator/report/board.html.jinja",
         "orchestrator/report/board.css",
+        "orchestrator/scaffold/templates/orch.toml.jinja",
+        "orchestrator/scaffold/templates/workflows/apply.yml.jinja",
     } <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "bench/", "scripts/"))]
