@@ -1,5 +1,5 @@
-# Everything works from a fresh clone: each target first sets up what it needs, once, in .venv and .venv-scanners (see
-# scripts/setup).
+# Everything works from a fresh clone: each target first sets up what it needs, once, in .venv, .venv-scanners and
+# .venv-docs (see scripts/setup).
 # Only relative paths here, so that the folder's own path may hold spaces.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -16,7 +16,7 @@ setup-demo:
 setup-test:
 	@scripts/setup test
 # Asked for both at once, the larger one comes first: with `make -j` two pips would write into one environment.
-ifneq (,$(filter setup setup-test test test-browser lint scan unit contract e2e,$(MAKECMDGOALS)))
+ifneq (,$(filter setup setup-test test test-browser lint scan docs unit contract e2e,$(MAKECMDGOALS)))
 setup-demo: setup-test
 endif
 
@@ -50,6 +50,10 @@ lint: setup-test ## Ruff, mypy, import contracts, Terraform's formatting
 scan: setup-test ## Security scanners over Terraform and the workflows: checkov, trivy, zizmor
 	@$(BIN)/python scripts/scan
 
+.PHONY: docs
+docs: setup-test ## The documentation as a site, in site/: built strictly, every link checked
+	@scripts/docs-site
+
 .PHONY: unit contract e2e
 unit: setup-test ## Tests of pure functions
 	@scripts/tests tests/unit
@@ -68,6 +72,6 @@ sandbox-down: ## Stop the sandbox that `make demo` leaves running
 
 .PHONY: clean
 clean: sandbox-down ## Stop the sandbox and remove what was set up or built in this folder
-	@rm -rf .venv .venv-scanners dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-scanners .venv-docs site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@$(MAKE) --no-print-directory -C examples/hello clean
