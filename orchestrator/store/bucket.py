@@ -64,7 +64,7 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
     """Creates the state bucket, or brings an existing one to the same settings; says whether it was created.
 
     Versioned, encrypted, no public access, no ACLs, TLS only, never deleted, old versions expire. Statements of the bucket's
-    policy that are not orch's own stay. Every call may be repeated.
+    policy and rules of its lifecycle that are not orch's own stay, and so does a KMS key of the owner's. Every call may be repeated.
     """
     created = not has_bucket(s3, bucket, account_id=account_id)
     if created:
@@ -79,23 +79,25 @@ def create_bucket(s3: S3Client, bucket: str, *, region: str, account_id: str) ->
         s3.put_public_access_block(**owner, PublicAccessBlockConfiguration=blocked)
     with translated("s3:PutBucketVersioning"):
         s3.put_bucket_versioning(**owner, VersioningConfiguration={"Status": "Enabled"})
-    with translated("s3:PutEncryptionConfiguration"):
-        s3.put_bucket_encryption(
-            **owner,
-            ServerSideEncryptionConfiguration={
-                "Rules": [
-                    {
-                        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": _ENCRYPTION},
-                        "BucketKeyEnabled": True,
-                    }
-                ]
-            },
-        )
+    if _encryption_problem(s3, owner):
+        with translated("s3:PutEncryptionConfiguration"):
+            s3.put_bucket_encryption(
+                **owner,
+                ServerSideEncryptionConfiguration={
+                    "Rules": [
+                        {
+                            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": _ENCRYPTION},
+                            "BucketKeyEnabled": True,
+                        }
+                    ]
+                },
+            )
     policy = _bucket_policy(bucket, region, _foreign_statements(s3, owner))
     with translated("s3:PutBucketPolicy"):
         s3.put_bucket_policy(**owner, Policy=json.dumps(policy))
+    lifecycle: Any = {"Rules": [*_foreign_rules(s3, owner), *_lifecycle()["Rules"]]}
     with translated("s3:PutLifecycleConfiguration"):
-        s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=_lifecycle())
+        s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=lifecycle)
     return created
 
 
@@ -174,14 +176,26 @@ def _policy_problem(s3: S3Client, owner: Any, region: str) -> str:
 
 
 def _lifecycle_problem(s3: S3Client, owner: Any) -> str:
-    answer = _setting("s3:GetLifecycleConfiguration", lambda: s3.get_bucket_lifecycle_configuration(**owner))
-    found = {rule.get("ID"): rule for rule in answer.get("Rules", [])}
+    found = {rule.get("ID"): rule for rule in _rules(s3, owner)}
     missing = [
         str(rule["ID"])
         for rule in _lifecycle()["Rules"]
         if any(found.get(rule["ID"], {}).get(key) != rule[key] for key in rule.keys() - {"Filter"})
     ]
     return f"its lifecycle lacks, or has otherwise: {', '.join(missing)}" if missing else ""
+
+
+def _rules(s3: S3Client, owner: Any) -> list[dict[str, Any]]:
+    """The rules of the bucket's lifecycle."""
+    answer = _setting("s3:GetLifecycleConfiguration", lambda: s3.get_bucket_lifecycle_configuration(**owner))
+    rules: list[dict[str, Any]] = answer.get("Rules", [])
+    return rules
+
+
+def _foreign_rules(s3: S3Client, owner: Any) -> list[dict[str, Any]]:
+    """Those that are not orch's."""
+    own = {rule["ID"] for rule in _lifecycle()["Rules"]}
+    return [rule for rule in _rules(s3, owner) if rule.get("ID") not in own]
 
 
 def _setting(action: str, ask: Callable[[], Any]) -> Any:

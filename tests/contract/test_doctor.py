@@ -376,6 +376,28 @@ def test_a_setting_of_the_state_bucket_is_lost_and_mended(project, account, plan
     fix(project, account, found)
 
 
+def test_mending_a_setting_keeps_the_owners_key_and_rules(project, account):
+    key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/own"}
+    account.s3.put_bucket_encryption(
+        **OWNER,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": key}]},
+    )
+    rule = {
+        "ID": "own",
+        "Status": "Enabled",
+        "Filter": {"Prefix": "logs/"},
+        "Expiration": {"Days": 3},
+    }
+    account.s3.put_bucket_lifecycle_configuration(**OWNER, LifecycleConfiguration={"Rules": [rule]})
+    found = look(project, account)
+    assert list(amiss(found)) == ["state_bucket_lifecycle"]
+    fix(project, account, found)
+    (encryption,) = account.s3.get_bucket_encryption(**OWNER)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert encryption["ApplyServerSideEncryptionByDefault"] == key
+    rules = account.s3.get_bucket_lifecycle_configuration(**OWNER)["Rules"]
+    assert [one["ID"] for one in rules] == ["own", "expire-old-versions", "expire-sealed-plans"]
+
+
 def answers(aws, service, operation, status, parsed):
     """From now on AWS answers so; botocore takes what a handler returns in place of a response."""
     client = getattr(aws, service)
