@@ -393,7 +393,7 @@ def test_blue_green_leaves_what_runs_alone(prepared):
         f"{service}.aws_lb_listener_rule.test[0]": ["create"],
         f"{service}.aws_lb_target_group.alternate[0]": ["create"],
         f"{service}.data.aws_iam_policy_document.traffic[0]": ["read"],
-        "module.load_balancer[0].aws_lb_listener.test[0]": ["create"],
+        "aws_lb_listener.test[0]": ["create"],
         'module.load_balancer[0].aws_vpc_security_group_ingress_rule.test["198.51.100.0/24"]': ["create"],
     }
 
