@@ -35,16 +35,13 @@ def configuration() -> str:
         lines += [f"## {_header(path)}", ""]
         if path:
             lines += [_escaped(table.get("description", "")), ""]
-        lines += ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
         required = table.get("required", [])
         for key, value in table["properties"].items():
             if _is_table(_deref(schema, value)):
                 continue
-            default = "*required*" if key in required else _default(value)
-            lines.append(
-                f"| `{key}` | {_kind(schema, value)} | {default} | {_escaped(value.get('description', ''))} |"
-            )
-        lines.append("")
+            default = "required" if key in required else _default(value)
+            kind = ", ".join(filter(None, [_kind(schema, value), default]))
+            lines += [f"`{key}` — {kind}", f":   {_escaped(value.get('description', ''))}", ""]
     lines += ["## Placeholders of an analysis", "", "| written | stands for |", "| --- | --- |"]
     lines += [f"| `${name}` | {text} |" for name, text in PLACEHOLDERS.items()]
     return "\n".join(lines)
@@ -105,13 +102,13 @@ def _kind(schema: dict[str, Any], value: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(_kind(schema, one) for one in options))
     found = _deref(schema, value)
     if "enum" in found:
-        return " · ".join(f"`{one}`" for one in found["enum"])
+        return " or ".join(f"`{one}`" for one in found["enum"])
     kind = found.get("type", "")
     if kind == "array":
         return f"list of {_kind(schema, found.get('items', {}))}"
     if kind == "object":
         return "table of texts"
-    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` · `false`"}
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
     text = {"date-time": "date and time", "date": "date"}.get(found.get("format", ""), words[kind])
     low, high = found.get("minimum"), found.get("maximum")
     if found.get("exclusiveMinimum") is not None:
@@ -126,7 +123,7 @@ def _default(value: dict[str, Any]) -> str:
     default = value.get("default")
     if default is None:
         return ""
-    return f"`{json.dumps(default, ensure_ascii=False)}`"
+    return f"default `{json.dumps(default, ensure_ascii=False)}`"
 
 
 def _escaped(text: str) -> str:

@@ -171,6 +171,31 @@ def test_every_cause_says_how_it_is_recognised():
     assert "(?" not in text
 
 
+def test_every_key_of_orch_toml_is_in_the_reference_with_its_type_and_default():
+    text = docs_tables.configuration()
+    assert "## `[[environments.NAME.gates.freeze]]`" in text
+    assert "`canary_percent` — number, 0.1 to 100, default `5.0`" in text
+    assert "`account_id` — text, required" in text
+    assert '`on_cancel` — `rollback` or `detach`, default `"rollback"`' in text
+    names = {
+        name
+        for model in json.loads((ROOT / "docs/schema/orch.toml.json").read_text())["$defs"].values()
+        for name in model["properties"]
+    }
+    assert not [
+        name
+        for name in names
+        if f"`{name}`" not in text and not re.search(rf"^## .*\b{name}\b", text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_to_a_file_leads_somewhere(page):
+    # Anchors are known once the site is built: scripts/docs_links.py.
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
 def test_stale_pages_are_named(tmp_path, monkeypatch, capsys):
     stale = tmp_path / "stale.md"
     stale.write_text("before")
