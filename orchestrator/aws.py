@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import web_identity
 from orchestrator.errors import AwsError, PreconditionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import boto3
     from mypy_boto3_ecr import ECRClient
@@ -56,7 +57,8 @@ class Identity:
 class _Shared:
     """What all that act on one session share. The account check runs in a thread beside Terraform, hence the lock."""
 
-    session: boto3.Session | None = None
+    # One for all calls, under "", or one for each pipeline role where each has credentials of its own.
+    sessions: dict[str, boto3.Session] = field(default_factory=dict)
     identity: Identity | None = None
     clients: dict[tuple[str, str, int], Any] = field(default_factory=dict)
     # Seconds from this machine's monotonic clock to AWS's time of day, once an answer has told it.
@@ -76,10 +78,12 @@ class Aws:
     environ: Mapping[str, str]
     assume_role: str | None = None
     role: str = ""
+    # ARN of each pipeline role that the job's token from GitHub is exchanged for; none: the caller's credentials do everything.
+    web_roles: Mapping[str, str] = field(default_factory=dict)
     _shared: _Shared = field(default_factory=_Shared)
 
     def acting_as(self, role: str) -> Aws:
-        """The same session and credentials, for calls that are the work of this pipeline role."""
+        """The same for calls that are the work of this pipeline role: with its credentials where `web_roles` has it."""
         return replace(self, role=role)
 
     @property
@@ -173,12 +177,12 @@ class Aws:
         temporary credentials. Without a role the child finds the caller's credentials by the usual chain itself.
         """
         variables = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
-        if self.assume_role is None:
+        if self.assume_role is None and not self.web_roles:
             return variables
         with translated("sts:AssumeRole"):
             credentials = self._connect().get_credentials()
             if credentials is None:
-                raise AwsError(f"the role {self.assume_role} gave no credentials")
+                raise AwsError(f"the role {self.assume_role or self.role} gave no credentials")
             frozen = credentials.get_frozen_credentials()
         return variables | {
             "AWS_ACCESS_KEY_ID": frozen.access_key or "",
@@ -209,10 +213,23 @@ class Aws:
     def _connect(self) -> boto3.Session:
         shared = self._shared
         with shared.lock:
-            if shared.session is None:
+            key = ""
+            if self.web_roles:
+                # A call that is no role's own, such as whose credentials these are, goes with those there are.
+                key = self.role or next(iter(shared.sessions), "")
+                if key not in self.web_roles:
+                    raise PreconditionError(
+                        "GitHub's token gives the pipeline's roles alone, and this verb is none of their work",
+                        hint="give the job credentials of the account, e.g. by AWS_ACCESS_KEY_ID",
+                    )
+            if key not in shared.sessions:
                 with translated("sts:AssumeRole"):
-                    shared.session = _make_session(self.region, self.environ, self.assume_role)
-            return shared.session
+                    shared.sessions[key] = (
+                        _exchange(self.region, self.environ, self.web_roles[key])
+                        if key
+                        else _make_session(self.region, self.environ, self.assume_role)
+                    )
+            return shared.sessions[key]
 
 
 def user_agent(role: str) -> str:
@@ -290,16 +307,39 @@ def _with_shared_loader(core: Any) -> Any:
     return core
 
 
+def _exchange(region: str, environ: Mapping[str, str], role_arn: str) -> boto3.Session:
+    """A session of a role that trusts the job's token; it needs no credentials before."""
+    import boto3
+    import botocore.session
+
+    core = _with_shared_loader(botocore.session.Session(session_vars=_NO_PROFILE))
+    first = boto3.Session(botocore_session=core, region_name=region)
+    sts = _make_client(first, "sts", environ, user_agent(""))
+
+    def ask() -> Any:
+        with translated("sts:AssumeRoleWithWebIdentity"):
+            return sts.assume_role_with_web_identity(
+                RoleArn=role_arn, RoleSessionName="orch", WebIdentityToken=web_identity.token(environ)
+            )
+
+    return _renewing(region, ask, "assume-role-with-web-identity")
+
+
 def _assume(session: boto3.Session, region: str, environ: Mapping[str, str], role_arn: str) -> boto3.Session:
-    """A session whose credentials renew themselves by assuming the role again before they expire."""
+    """A session of a role that the session's credentials may assume."""
+    sts = _make_client(session, "sts", environ, user_agent(""))
+
+    return _renewing(region, lambda: sts.assume_role(RoleArn=role_arn, RoleSessionName="orch"), "assume-role")
+
+
+def _renewing(region: str, ask: Callable[[], Any], method: str) -> boto3.Session:
+    """A session whose credentials renew themselves by asking again before they expire."""
     import boto3
     import botocore.session
     from botocore.credentials import DeferredRefreshableCredentials
 
-    sts = _make_client(session, "sts", environ, user_agent(""))
-
     def refresh() -> dict[str, str]:
-        answer = sts.assume_role(RoleArn=role_arn, RoleSessionName="orch")["Credentials"]
+        answer = ask()["Credentials"]
         return {
             "access_key": answer["AccessKeyId"],
             "secret_key": answer["SecretAccessKey"],
@@ -309,7 +349,7 @@ def _assume(session: boto3.Session, region: str, environ: Mapping[str, str], rol
 
     core = botocore.session.Session(session_vars=_NO_PROFILE)
     # botocore offers no public way to hand in credentials that renew themselves.
-    core._credentials = DeferredRefreshableCredentials(refresh, "assume-role")  # type: ignore[attr-defined]  # noqa: SLF001
+    core._credentials = DeferredRefreshableCredentials(refresh, method)  # type: ignore[attr-defined]  # noqa: SLF001
     return boto3.Session(botocore_session=_with_shared_loader(core), region_name=region)
 
 

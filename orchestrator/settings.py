@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.errors import SettingsError
-from orchestrator.permissions import Place, partition_of
+from orchestrator.permissions import Place, Role, partition_of
 from orchestrator.settings_analysis import AnalysisSettings, require_distinct, require_stages
 from orchestrator.strategies import StrategySettings
 
@@ -486,6 +486,8 @@ class Environment:
     strategies: dict[str, StrategySettings] = field(default_factory=dict)
     promotes_from: str | None = None
     promotion: PromotionSettings = field(default_factory=PromotionSettings)
+    # The pipeline's roles that `orch bootstrap` makes for the workflows of [github], by name; none without it.
+    web_roles: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -530,6 +532,10 @@ class Settings:
         while (source := self.environment(names[0]).promotes_from) is not None:
             names.insert(0, source)
         return tuple(names)
+
+    def targets_of(self, source: str) -> tuple[str, ...]:
+        """The environments that get their releases from that one."""
+        return tuple(name for name, item in self.environments.items() if item.promotes_from == source)
 
     def strategy(self, environment: Environment, service: str) -> StrategySettings:
         """How releases of a service take the place of what runs in an environment: its own table there, else the service's."""
@@ -598,7 +604,7 @@ def _settings(root: Path, file: _File) -> Settings:
         name: _environment(root, name, table, table.region or file.region or "")
         for name, table in file.environments.items()
     }
-    return Settings(
+    settings = Settings(
         root=root,
         project=file.project,
         terraform=file.terraform,
@@ -610,6 +616,13 @@ def _settings(root: Path, file: _File) -> Settings:
         services=file.services,
         environments=environments,
     )
+    if file.github is None:
+        return settings
+    with_roles = {
+        name: replace(item, web_roles={str(role): settings.place(item).role_arn(role) for role in Role})
+        for name, item in environments.items()
+    }
+    return replace(settings, environments=with_roles)
 
 
 def _environment(root: Path, name: str, table: EnvironmentSettings, region: str) -> Environment:

@@ -189,6 +189,7 @@ def _interruptible() -> Iterator[None]:
 
 def connect(environment: Environment, found: Sandbox | None) -> tuple[dict[str, str], Aws]:
     """The environment variables and the AWS session for one environment, on AWS or on the sandbox."""
+    from orchestrator import web_identity
     from orchestrator.aws import Aws
 
     environ = dict(os.environ)
@@ -201,7 +202,8 @@ def connect(environment: Environment, found: Sandbox | None) -> tuple[dict[str, 
         environ |= control.aws_environment(
             found, account_id=environment.account_id, region=environment.region
         )
-    return environ, Aws(environment.region, environ, environment.assume_role)
+    web_roles = environment.web_roles if found is None and web_identity.is_offered(environ) else {}
+    return environ, Aws(environment.region, environ, environment.assume_role, web_roles=web_roles)
 
 
 def prepare_sandbox(found: Sandbox, environment: Environment, session: Aws, steps: Steps) -> None:

@@ -47,15 +47,24 @@ def provider_arn(account_id: str, region: str) -> str:
 
 
 def subjects(
-    role: Role, *, subject_repository: str, environment: str, branches: Iterable[str]
+    role: Role,
+    *,
+    subject_repository: str,
+    environment: str,
+    branches: Iterable[str],
+    promotes_to: Iterable[str] = (),
 ) -> frozenset[str]:
-    """The subjects of the runs that a pipeline role of an environment is for; `subject_repository` as `identity` tells it."""
+    """The subjects of the runs that a pipeline role of an environment is for; `subject_repository` as `identity` tells it, and
+    `promotes_to` the environments that get their releases from this one. As terraform/bootstrap/main.tf has them.
+    """
     here = f"repo:{subject_repository}"
+    names = [environment, *(promotes_to if role is Role.DEPLOY else ())]
+    found = {f"{here}:environment:{name.replace(':', '%3A')}" for name in names}
+    if role in {Role.PLAN, Role.PUSH}:
+        found |= {f"{here}:ref:refs/heads/{branch.replace(':', '%3A')}" for branch in branches}
     if role is Role.PLAN:
-        return frozenset({f"{here}:pull_request"})
-    if role is Role.PUSH:
-        return frozenset(f"{here}:ref:refs/heads/{branch.replace(':', '%3A')}" for branch in branches)
-    return frozenset({f"{here}:environment:{environment.replace(':', '%3A')}"})
+        found.add(f"{here}:pull_request")
+    return frozenset(found)
 
 
 def judge(policy: Mapping[str, Any], wanted: Wanted) -> Judged:

@@ -170,6 +170,7 @@ def variables(settings: Settings, environment: Environment, *, create_provider: 
             "services": services,
             "protected": item.is_protected,
             "trusted_accounts": item.trusted_accounts,
+            "promotes_to": settings.targets_of(item.name),
         }
         for item in neighbours(settings, environment)
     }

@@ -238,6 +238,7 @@ def _role(
         subject_repository=subject_repository,
         environment=environment.name,
         branches=github.branches,
+        promotes_to=given.settings.targets_of(environment.name),
     )
     refs = frozenset(github.job_workflow_refs if role in {Role.APPLY, Role.DEPLOY} else ())
     arn = trust.provider_arn(environment.account_id, environment.region)

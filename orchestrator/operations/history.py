@@ -82,9 +82,10 @@ def reading(environment: Environment, session: Aws) -> Iterator[S3Client]:
     """The client to read an environment's records with. Raises PreconditionError for credentials of another account, and, from
     inside, without a state bucket.
     """
+    session = session.acting_as(Role.DEPLOY)
     aws.require_account(session.identity(), account_id=environment.account_id, environment=environment.name)
     try:
-        yield session.acting_as(Role.DEPLOY).s3
+        yield session.s3
     except AwsError as error:
         if error.code != "NoSuchBucket":
             raise

@@ -73,7 +73,7 @@ def hold(
     wanted: Held | None = None
     try:
         with steps.step("lock", f"Lock {environment.name}") as step:
-            owner = _owner(environment, session)
+            owner = _owner(environment, session.acting_as(role))
             lock = _lock(settings, environment, command, owner, environ, kind=LockKind.RUN)
             wanted = held.Held(place, lock, steps.emit)
             with _explained(environment):
@@ -160,7 +160,7 @@ def locks(environment: Environment, session: Aws) -> Asked:
     """Who holds the environment's lock, and who Terraform's lock of its state. Raises nothing: an error is part of the answer."""
     place = _place(environment, session, Role.PLAN)
     try:
-        _owner(environment, session)
+        _owner(environment, session.acting_as(Role.PLAN))
         with _explained(environment):
             found = held.read(place)
             of_state = held.read_terraform(place)

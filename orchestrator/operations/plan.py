@@ -77,6 +77,7 @@ def prepare(
     """Preflight: Terraform is there and fits, and the check of the account is under way. `role` is the pipeline role
     whose work Terraform does.
     """
+    session = session.acting_as(role)
     with steps.step("preflight", "Check tools and account") as step:
         terraform = binary.find(settings.terraform.binary, environ)
         root = runner.open_root_module(

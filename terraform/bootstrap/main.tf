@@ -1,13 +1,14 @@
 locals {
-  # One role a task, and each trusts one kind of workflow run. A job with an environment has no branch in its
-  # subject: the environment's deployment branch rule on GitHub decides which branches get that far.
+  # One role a task. A job with an environment has no branch in its subject: the environment's deployment branch rule on
+  # GitHub decides which branches get that far. Such a job gets all roles of its environment, and of the one that its
+  # releases come from the role that reads them.
   roles = merge([
     for name in keys(var.environments) : {
       "${var.project}-${name}-plan" = {
-        description              = "Plans ${name} on pull requests; reads, and locks the state."
+        description              = "Plans ${name}; reads, and locks the state."
         pull_request             = true
-        environments             = []
-        branches                 = []
+        environments             = [name]
+        branches                 = var.push_branches
         job_workflow_refs        = []
         managed_policies         = { read = module.permissions[name].read_policy_arn }
         policies                 = { plan = module.permissions[name].plan_policy }
@@ -16,7 +17,7 @@ locals {
       "${var.project}-${name}-push" = {
         description              = "Pushes the images of ${name}."
         pull_request             = false
-        environments             = []
+        environments             = [name]
         branches                 = var.push_branches
         job_workflow_refs        = []
         managed_policies         = {}
@@ -36,7 +37,7 @@ locals {
       "${var.project}-${name}-deploy" = {
         description              = "Rolls out the services of ${name}."
         pull_request             = false
-        environments             = [name]
+        environments             = setunion([name], var.environments[name].promotes_to)
         branches                 = []
         job_workflow_refs        = var.job_workflow_refs
         managed_policies         = { watch = module.permissions[name].watch_policy_arn }

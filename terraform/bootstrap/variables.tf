@@ -56,11 +56,12 @@ variable "repository" {
 }
 
 variable "environments" {
-  description = "The environments in this account, keyed by name: their services, whether they are protected against deletion, and the other accounts whose resources their tasks may use."
+  description = "The environments in this account, keyed by name: their services, whether they are protected against deletion, the other accounts whose resources their tasks may use, and the environments that get their releases from them."
   type = map(object({
     services         = set(string)
     protected        = optional(bool, false)
     trusted_accounts = optional(set(string), [])
+    promotes_to      = optional(set(string), [])
   }))
   nullable = false
 
@@ -68,10 +69,15 @@ variable "environments" {
     condition     = length(var.environments) > 0
     error_message = "Name at least one environment."
   }
+
+  validation {
+    condition     = alltrue(flatten([for environment in values(var.environments) : [for name in environment.promotes_to : can(regex("^[a-z][a-z0-9-]{0,31}$", name))]]))
+    error_message = "promotes_to must name environments exactly: a wildcard would let any of them read the releases, and roll out."
+  }
 }
 
 variable "push_branches" {
-  description = "Branches whose workflows may push images, by exact name."
+  description = "Branches whose workflows may plan and push images, by exact name."
   type        = set(string)
   default     = ["main"]
   nullable    = false

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
-from orchestrator import aws, store
+from orchestrator import aws, store, web_identity
 from orchestrator.aws import Aws, Identity
 from orchestrator.errors import AwsError, PreconditionError
 from orchestrator.sandbox import control
@@ -189,3 +192,65 @@ def test_the_endpoint_variable_of_a_service_is_named_as_aws_names_it(client, var
     session = Aws(REGION, {"AWS_ENDPOINT_URL": "http://all.example", variable: "http://one.example"})
     assert getattr(session, client).meta.endpoint_url == "http://one.example"
     assert session.sts.meta.endpoint_url == "http://all.example"
+
+
+class _GitHub(BaseHTTPRequestHandler):
+    """Gives a job its token, as the runner's endpoint does."""
+
+    asked: ClassVar[list[tuple[str, str]]] = []
+
+    def do_GET(self):
+        self.asked.append((self.path, self.headers["Authorization"]))
+        body = json.dumps({"value": "header.claims.signature"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def job(environ):
+    """The environment of a job on GitHub that may ask for a token, and has no credentials."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _GitHub)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    _GitHub.asked.clear()
+    given = {key: value for key, value in environ.items() if not key.startswith(("AWS_ACCESS", "AWS_SECRET"))}
+    yield given | {
+        "ACTIONS_ID_TOKEN_REQUEST_URL": f"http://127.0.0.1:{server.server_port}/token?v=1",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "bearer",
+    }
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_each_pipeline_role_has_credentials_of_its_own_for_a_token_of_github(job):
+    assert web_identity.is_offered(job)
+    assert not web_identity.is_offered(job | {"AWS_ACCESS_KEY_ID": "given"})
+    roles = {
+        name: f"arn:aws:iam::{ACCOUNT}:role/github-actions/demo-dev-{name}" for name in ("apply", "deploy")
+    }
+    session = Aws(REGION, job, web_roles=roles)
+    with pytest.raises(PreconditionError, match="none of their work"):
+        session.identity()
+    with pytest.raises(PreconditionError, match="none of their work"):
+        session.acting_as("push").process_environment()
+    assert _GitHub.asked == []
+    applying, deploying = session.acting_as("apply"), session.acting_as("deploy")
+    keys = [one.process_environment()["AWS_ACCESS_KEY_ID"] for one in (applying, deploying, applying)]
+    assert keys[0] == keys[2] != keys[1]
+    assert _GitHub.asked == [("/token?v=1&audience=sts.amazonaws.com", "Bearer bearer")] * 2
+    assert applying.identity().account_id == ACCOUNT
+    assert session.identity().account_id == ACCOUNT
+
+
+def test_a_github_that_gives_no_token_is_told_without_the_bearer(job):
+    unreachable = job | {"ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1:1/"}
+    with pytest.raises(AwsError, match="no token") as caught:
+        web_identity.token(unreachable)
+    assert "id-token: write" in caught.value.hint
+    assert "bearer" not in str(caught.value)

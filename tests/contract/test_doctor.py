@@ -246,8 +246,8 @@ def test_an_account_that_has_all(project, account, cloud):
         *("oidc_provider", *["role_trust"] * 4, "registry"),
     ]
     assert {one.subject.rsplit("-", 1)[-1]: one.detail for one in found if one.id == "role_trust"} == {
-        "plan": "repo:acme/shop:pull_request",
-        "push": "repo:acme/shop:ref:refs/heads/main",
+        "plan": "repo:acme/shop:environment:dev, repo:acme/shop:pull_request, repo:acme/shop:ref:refs/heads/main",
+        "push": "repo:acme/shop:environment:dev, repo:acme/shop:ref:refs/heads/main",
         "apply": "repo:acme/shop:environment:dev",
         "deploy": "repo:acme/shop:environment:dev",
     }

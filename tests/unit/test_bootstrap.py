@@ -35,6 +35,10 @@ region = "us-east-1"
 account_id = "333333333333"
 protected = true
 trusted_accounts = ["444444444444"]
+
+[environments.next]
+account_id = "555555555555"
+promotes_from = "prod"
 """
 
 
@@ -54,13 +58,19 @@ def test_environments_of_one_place_share_a_bootstrap(loaded):
         "dev-eu": ["dev", "dev-eu"],
         "far": ["far"],
         "prod": ["prod"],
+        "next": ["next"],
     }
 
 
 def test_terraform_gets_what_orch_toml_says(loaded):
     values = bootstrap.variables(loaded, loaded.environment("prod"), create_provider=False)
     assert json.loads(values.pop("TF_VAR_environments")) == {
-        "prod": {"services": ["web", "worker"], "protected": True, "trusted_accounts": ["444444444444"]}
+        "prod": {
+            "services": ["web", "worker"],
+            "protected": True,
+            "trusted_accounts": ["444444444444"],
+            "promotes_to": ["next"],
+        }
     }
     assert values == {
         "TF_VAR_project": "demo",

@@ -33,18 +33,37 @@ def judged(document, *subjects, refs=()):
 @pytest.mark.parametrize(
     ("role", "repository", "expected"),
     [
-        (Role.PLAN, "acme/shop", {"repo:acme/shop:pull_request"}),
+        (
+            Role.PLAN,
+            "acme/shop",
+            {
+                "repo:acme/shop:pull_request",
+                "repo:acme/shop:ref:refs/heads/main",
+                "repo:acme/shop:ref:refs/heads/next",
+                "repo:acme/shop:environment:dev",
+            },
+        ),
         (
             Role.PUSH,
             "acme/shop",
-            {"repo:acme/shop:ref:refs/heads/main", "repo:acme/shop:ref:refs/heads/next"},
+            {
+                "repo:acme/shop:ref:refs/heads/main",
+                "repo:acme/shop:ref:refs/heads/next",
+                "repo:acme/shop:environment:dev",
+            },
         ),
         (Role.APPLY, "acme@12/shop@34", {IMMUTABLE}),
-        (Role.DEPLOY, "acme@12/shop@34", {IMMUTABLE}),
+        (Role.DEPLOY, "acme@12/shop@34", {IMMUTABLE, "repo:acme@12/shop@34:environment:prod"}),
     ],
 )
 def test_each_role_is_for_the_runs_that_the_module_trusts(role, repository, expected):
-    found = trust.subjects(role, subject_repository=repository, environment="dev", branches=("main", "next"))
+    found = trust.subjects(
+        role,
+        subject_repository=repository,
+        environment="dev",
+        branches=("main", "next"),
+        promotes_to=("prod",),
+    )
     assert found == expected
 
 

@@ -18,12 +18,12 @@ variables {
   environments = { dev = { services = ["hello"] } }
 }
 
-run "each_role_trusts_one_kind_of_run" {
+run "each_role_trusts_the_runs_it_is_for" {
   command = plan
 
   variables {
     environments = {
-      dev  = { services = ["hello"] }
+      dev  = { services = ["hello"], promotes_to = ["staging"] }
       prod = { services = ["hello"], protected = true }
     }
     push_branches     = ["main", "release"]
@@ -32,16 +32,16 @@ run "each_role_trusts_one_kind_of_run" {
 
   assert {
     condition = { for name, subjects in output.subjects : name => tolist(subjects) } == {
-      demo-dev-plan    = tolist(["repo:acme@12/demo@34:pull_request"])
-      demo-dev-push    = tolist(["repo:acme@12/demo@34:ref:refs/heads/main", "repo:acme@12/demo@34:ref:refs/heads/release"])
+      demo-dev-plan    = tolist(["repo:acme@12/demo@34:environment:dev", "repo:acme@12/demo@34:ref:refs/heads/main", "repo:acme@12/demo@34:ref:refs/heads/release", "repo:acme@12/demo@34:pull_request"])
+      demo-dev-push    = tolist(["repo:acme@12/demo@34:environment:dev", "repo:acme@12/demo@34:ref:refs/heads/main", "repo:acme@12/demo@34:ref:refs/heads/release"])
       demo-dev-apply   = tolist(["repo:acme@12/demo@34:environment:dev"])
-      demo-dev-deploy  = tolist(["repo:acme@12/demo@34:environment:dev"])
-      demo-prod-plan   = tolist(["repo:acme@12/demo@34:pull_request"])
-      demo-prod-push   = tolist(["repo:acme@12/demo@34:ref:refs/heads/main", "repo:acme@12/demo@34:ref:refs/heads/release"])
+      demo-dev-deploy  = tolist(["repo:acme@12/demo@34:environment:dev", "repo:acme@12/demo@34:environment:staging"])
+      demo-prod-plan   = tolist(["repo:acme@12/demo@34:environment:prod", "repo:acme@12/demo@34:ref:refs/heads/main", "repo:acme@12/demo@34:ref:refs/heads/release", "repo:acme@12/demo@34:pull_request"])
+      demo-prod-push   = tolist(["repo:acme@12/demo@34:environment:prod", "repo:acme@12/demo@34:ref:refs/heads/main", "repo:acme@12/demo@34:ref:refs/heads/release"])
       demo-prod-apply  = tolist(["repo:acme@12/demo@34:environment:prod"])
       demo-prod-deploy = tolist(["repo:acme@12/demo@34:environment:prod"])
     }
-    error_message = "Plan must trust pull requests, push the branches, apply and deploy their own environment, and nothing else."
+    error_message = "Plan must trust pull requests, the branches and its environment, push the branches and its environment, apply its environment, deploy that and the next one of the path, and nothing else."
   }
   assert {
     condition     = [for role in ["plan", "push", "apply", "deploy"] : can(jsondecode(module.oidc.assume_role_policies["demo-prod-${role}"]).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:job_workflow_ref"])] == [false, false, true, true]
@@ -61,6 +61,16 @@ run "takes_no_wildcard" {
   }
 
   expect_failures = [var.account_id, var.region, var.repository, var.environments, var.push_branches]
+}
+
+run "takes_no_wildcard_in_the_path" {
+  command = plan
+
+  variables {
+    environments = { dev = { services = ["hello"], promotes_to = ["*"] } }
+  }
+
+  expect_failures = [var.environments]
 }
 
 run "takes_no_half_immutable_repository" {

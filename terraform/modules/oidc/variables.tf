@@ -44,7 +44,7 @@ variable "provider_tags" {
 
 variable "roles" {
   description = <<-EOT
-    Roles that GitHub workflows may assume, keyed by role name. The subject is built from typed parts, and exactly one kind of them:
+    Roles that GitHub workflows may assume, keyed by role name. The subjects are built from typed parts, at least one of them:
     environments, branches, tags or pull_request. repository is owner/name, or owner@OWNER-ID/name@REPOSITORY-ID for repositories
     whose tokens carry immutable ids. job_workflow_refs limits the role to these reusable workflows
     (OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH). policies are JSON documents, managed_policies ARNs, both keyed by a stable name.
@@ -82,9 +82,9 @@ variable "roles" {
   validation {
     condition = alltrue([
       for role in values(var.roles) :
-      length([for used in [length(role.environments) > 0, length(role.branches) > 0, length(role.tags) > 0, role.pull_request] : used if used]) == 1
+      length([for used in [length(role.environments) > 0, length(role.branches) > 0, length(role.tags) > 0, role.pull_request] : used if used]) > 0
     ])
-    error_message = "Each role must name exactly one kind of subject: environments, branches, tags or pull_request = true."
+    error_message = "Each role must name at least one subject: environments, branches, tags or pull_request = true."
   }
 
   # Between two exact strings * and ? mean themselves, so a name with one would match nothing: say so instead.

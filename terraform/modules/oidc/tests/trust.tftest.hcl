@@ -108,10 +108,10 @@ run "refuses_half_an_immutable_subject" {
   expect_failures = [var.roles]
 }
 
-run "refuses_two_kinds_of_subject" {
+run "refuses_a_role_without_a_subject" {
   command = plan
   variables {
-    roles = { mixed = { description = "x", repository = "acme/demo", environments = ["prod"], branches = ["main"] } }
+    roles = { nobody = { description = "x", repository = "acme/demo" } }
   }
   expect_failures = [var.roles]
 }
