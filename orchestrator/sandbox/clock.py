@@ -1,4 +1,4 @@
-"""The sandbox's one source of time: seconds since the epoch that only move forward, and that a test can hold and push.
+"""The sandbox's one source of time: seconds since the epoch that a test can hold and push, and that never go back but by a reset.
 
 Everything timed (task starts, rollouts, registry passwords, log lines) asks this object, so that a minute-long failure can
 be tried in no time.
@@ -49,6 +49,12 @@ class Clock:
     def is_frozen(self) -> bool:
         with self._lock:
             return self._frozen_at is not None
+
+    def reset(self) -> None:
+        """Back to the time of this machine: for when everything that happened is forgotten."""
+        with self._lock:
+            self._base = time.time() - time.monotonic()
+            self._frozen_at = None
 
     def _read(self) -> float:
         return self._base + time.monotonic() if self._frozen_at is None else self._frozen_at

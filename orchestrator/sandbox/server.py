@@ -185,7 +185,7 @@ class Application:
         with self._runtime.lock:
             BackendDict.reset()
             reset_model_data()
-            self._runtime.clock.resume()
+            self._runtime.clock.reset()
             self._runtime.passwords.clear()
             self._runtime.scenarios.clear(None)
             self._runtime.blobs.clear()

@@ -35,7 +35,10 @@ NOT_THE_PIPELINES = {
     "iam:GetOpenIDConnectProvider",
     "iam:ListRoles",
     "s3:CreateBucket",
+    # Whoever runs `orch doctor` looks at the bucket's settings.
     "s3:GetBucketPolicy",
+    "s3:GetBucketVersioning",
+    "s3:ListAllMyBuckets",
     "s3:PutBucketOwnershipControls",
     "s3:PutBucketPolicy",
     "s3:PutBucketPublicAccessBlock",
@@ -43,6 +46,7 @@ NOT_THE_PIPELINES = {
     "s3:PutEncryptionConfiguration",
     "s3:PutLifecycleConfiguration",
     "sts:AssumeRole",
+    "sts:AssumeRoleWithWebIdentity",
     "sts:GetCallerIdentity",
 }
 STATEMENTS = [

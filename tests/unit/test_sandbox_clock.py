@@ -43,3 +43,12 @@ def test_time_does_not_run_backwards() -> None:
 
 def test_timestamps_are_utc() -> None:
     assert timestamp(0).isoformat() == "1970-01-01T00:00:00+00:00"
+
+
+def test_a_reset_is_back_at_the_time_of_the_machine() -> None:
+    clock = Clock()
+    clock.advance(3600)
+    clock.freeze()
+    clock.reset()
+    before = time.time()
+    assert before - 1 < clock.now() < before + 60
