@@ -18,6 +18,7 @@ class Clock:
         self._lock = threading.Lock()
         self._base = time.time() - time.monotonic()
         self._frozen_at: float | None = None
+        self.resets = 0
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -55,6 +56,7 @@ class Clock:
         with self._lock:
             self._base = time.time() - time.monotonic()
             self._frozen_at = None
+            self.resets += 1
 
     def _read(self) -> float:
         return self._base + time.monotonic() if self._frozen_at is None else self._frozen_at

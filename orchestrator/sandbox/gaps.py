@@ -166,10 +166,13 @@ def _no_bucket_policy_decides(*_request: object, **_named: object) -> Permission
 
 def _s3_time(clock: Clock) -> Callable[[], datetime]:
     """When S3 writes something: the sandbox's time, and never the same millisecond twice, since moto orders versions by it."""
-    last = 0.0
+    last, resets = 0.0, clock.resets
 
     def now() -> datetime:
-        nonlocal last
+        nonlocal last, resets
+        if clock.resets != resets:
+            # Nothing is left that could be later.
+            last, resets = 0.0, clock.resets
         last = max(clock.now(), last + 0.001)
         return datetime.fromtimestamp(last, UTC).replace(tzinfo=None)
 

@@ -72,7 +72,7 @@ variable "environments" {
 
   validation {
     condition     = alltrue(flatten([for environment in values(var.environments) : [for name in environment.promotes_to : can(regex("^[a-z][a-z0-9-]{0,31}$", name))]]))
-    error_message = "promotes_to must name environments exactly: a wildcard would let any of them read the releases, and roll out."
+    error_message = "Each promotes_to must name environments exactly: a wildcard would let any of them read the releases, and roll out."
   }
 }
 

@@ -230,22 +230,24 @@ def test_the_roles_in_the_account_carry_the_very_policies_that_orch_prints(story
         assert canonical(statements) == canonical(printed["Statement"])
 
 
-def test_each_role_trusts_its_own_kind_of_workflow_run(story):
+def test_each_role_trusts_its_own_kinds_of_workflow_run(story):
     iam = story.project.client("iam")
     subjects = {
-        "plan": "repo:acme@12/demo@34:pull_request",
-        "push": "repo:acme@12/demo@34:ref:refs/heads/main",
-        "apply": "repo:acme@12/demo@34:environment:dev",
-        "deploy": "repo:acme@12/demo@34:environment:dev",
+        "plan": {"environment:dev", "ref:refs/heads/main", "pull_request"},
+        "push": {"environment:dev", "ref:refs/heads/main"},
+        "apply": {"environment:dev"},
+        # staging gets its releases from dev.
+        "deploy": {"environment:dev", "environment:staging"},
     }
-    for role, subject in subjects.items():
+    for role, wanted in subjects.items():
         trust = iam.get_role(RoleName=f"demo-dev-{role}")["Role"]["AssumeRolePolicyDocument"]
-        assert trust["Statement"][0]["Condition"] == {
-            "StringEquals": {
-                "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                "token.actions.githubusercontent.com:sub": subject,
-            }
-        }
+        condition = trust["Statement"][0]["Condition"]
+        assert set(condition) == {"StringEquals"}
+        tested = condition["StringEquals"]
+        found = tested.pop("token.actions.githubusercontent.com:sub")
+        assert tested == {"token.actions.githubusercontent.com:aud": "sts.amazonaws.com"}
+        named = [found] if isinstance(found, str) else found
+        assert sorted(named) == sorted(f"repo:acme@12/demo@34:{subject}" for subject in wanted)
 
 
 def test_every_role_of_the_environment_is_bounded(story):
